@@ -1,0 +1,204 @@
+// The CPU backend: checks the contract, cuts the op into tasks and gives them to the threads.
+//
+// How an op is cut never changes its result: a task is a set of whole output elements, and an
+// element's additions are ordered by the loops alone. So the cuts below are free to look at the
+// number of rows and threads.
+#include <algorithm>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "kernels/contracts.h"
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/panels.h"
+#include "kernels/cpu/targets.h"
+#include "kernels/cpu/thread_pool.h"
+#include "kernels/memory.h"
+#include "sidecar/base/bytes.h"
+
+namespace nacelle::kernels::cpu {
+namespace {
+
+// A job is worth a second thread from about this many floats read or products formed on; below,
+// handing it over costs as much as doing it (a microsecond or two).
+constexpr std::size_t kAloneMax = 32 * 1024;
+
+// Input rows of a linear block stay in the second-level cache while all panels pass by; the other
+// half of a 2 MiB cache is for the panel.
+constexpr std::size_t kRowsBytes = std::size_t{768} << 10;
+
+// Tasks for each thread, so that one that started late or was interrupted does not hold up all.
+constexpr std::size_t kTasksPerThread = 4;
+
+constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
+
+// [0, count) in `parts` nearly equal pieces, whose inner borders are multiples of `unit`.
+struct Split {
+  std::size_t count;
+  std::size_t unit;
+  std::size_t parts;
+
+  [[nodiscard]] std::size_t begin(std::size_t part) const {
+    const std::size_t units = divide_up(count, unit);
+    return std::min(count, units * part / parts * unit);
+  }
+};
+
+class CpuBackend final : public Backend {
+ public:
+  CpuBackend(const Target& target, std::unique_ptr<ThreadPool> pool)
+      : target_(target), pool_(std::move(pool)), scratch_(pool_->threads()) {}
+
+  [[nodiscard]] std::string_view name() const override { return "cpu"; }
+  [[nodiscard]] std::string description() const override {
+    const unsigned threads = pool_->threads();
+    return "cpu (" + std::string(target_.name) + ", " + std::to_string(threads) +
+           (threads == 1 ? " thread)" : " threads)");
+  }
+
+  base::Result<Buffer> allocate(std::size_t size) override { return allocate_host(size); }
+
+  base::Result<std::unique_ptr<PackedLinear>> pack(const LinearWeights& weights) override {
+    check_contract(weights);
+    auto panels = cpu::pack(target_, weights);
+    if (!panels) return panels.error();
+    return std::unique_ptr<PackedLinear>(*std::move(panels));
+  }
+
+  void embed(const EmbedNorm& op) override {
+    check_contract(op);
+    if (op.sequences == 0) return;
+    run_split(op.offsets[op.sequences], 3 * std::size_t{op.width},
+              [&](std::size_t begin, std::size_t end) { target_.embed(op, begin, end); });
+  }
+
+  void linear(const Linear& op) override {
+    check_contract(op);
+    const auto* panels = dynamic_cast<const Panels*>(op.weights);
+    CHECK(panels != nullptr && panels->target == &target_);  // packed by this backend
+    if (op.rows == 0) return;
+    const LinearBlock all{.in = op.in,
+                          .panels = panels->panels.as<float>(),
+                          .bias = panels->bias.as<float>(),
+                          .residual = op.residual,
+                          .out = op.out,
+                          .inputs = panels->inputs,
+                          .outputs = panels->outputs,
+                          .row_begin = 0,
+                          .row_end = op.rows,
+                          .panel_begin = 0,
+                          .panel_end = divide_up(panels->outputs, target_.panel),
+                          .activation = op.activation};
+
+    const std::size_t tile = target_.tile_rows;
+    const std::size_t rows_max =
+        std::max(tile, kRowsBytes / (all.inputs * sizeof(float)) / tile * tile);
+    const Split rows{.count = all.row_end, .unit = tile, .parts = divide_up(op.rows, rows_max)};
+    // With few rows the panels are shared out instead: then every weight is read by one thread.
+    const std::size_t work = all.inputs * all.outputs * std::max<std::size_t>(op.rows, 4);
+    const std::size_t groups =
+        is_alone(work) ? 1 : divide_up(kTasksPerThread * pool_->threads(), rows.parts);
+    const Split panel_groups{
+        .count = all.panel_end, .unit = 1, .parts = std::min(groups, all.panel_end)};
+    // Neighbouring tasks have the same rows.
+    run(rows.parts * panel_groups.parts, is_alone(work), [&](std::size_t task, unsigned) {
+      LinearBlock block = all;
+      block.row_begin = rows.begin(task / panel_groups.parts);
+      block.row_end = rows.begin(task / panel_groups.parts + 1);
+      block.panel_begin = panel_groups.begin(task % panel_groups.parts);
+      block.panel_end = panel_groups.begin(task % panel_groups.parts + 1);
+      target_.linear(block);
+    });
+  }
+
+  void attention(const Attention& op) override {
+    check_contract(op);
+    if (op.sequences == 0) return;
+    const std::size_t size = target_.attention_scratch(op.head_width) * sizeof(float);
+    blocks_.clear();
+    std::size_t work = 0;
+    for (std::uint32_t s = 0; s < op.sequences; ++s) {
+      const std::uint32_t length = op.offsets[s + 1] - op.offsets[s];
+      work += std::size_t{length} * length * op.heads * op.head_width;
+      for (std::uint32_t head = 0; head < op.heads; ++head) {
+        for (std::uint32_t query = 0; query < length; query += kQueriesMax) {
+          blocks_.push_back({.sequence = s,
+                             .head = head,
+                             .query_begin = query,
+                             .query_end = query + std::min(kQueriesMax, length - query),
+                             .scratch = nullptr});
+        }
+      }
+    }
+    // Grows at the first call with a wider head than before, and never again.
+    for (Buffer& scratch : scratch_) {
+      if (scratch.size() >= size) continue;
+      auto larger = allocate_host(size);
+      CHECK(larger.has_value());  // less than a MiB: without it nothing works any more
+      scratch = *std::move(larger);
+    }
+    run(blocks_.size(), is_alone(work), [&](std::size_t task, unsigned thread) {
+      AttentionBlock block = blocks_[task];
+      block.scratch = scratch_[thread].as<float>();
+      target_.attention(op, block);
+    });
+  }
+
+  void layer_norm(const LayerNorm& op) override {
+    check_contract(op);
+    run_split(op.rows, op.width,
+              [&](std::size_t begin, std::size_t end) { target_.layer_norm(op, begin, end); });
+  }
+
+  void pool(const Pool& op) override {
+    check_contract(op);
+    if (op.sequences == 0) return;
+    const std::size_t tokens =
+        op.pooling == Pooling::kFirst ? op.sequences : op.offsets[op.sequences];
+    run_split(op.sequences, tokens * op.width / op.sequences,
+              [&](std::size_t begin, std::size_t end) { target_.pool(op, begin, end); });
+  }
+
+ private:
+  [[nodiscard]] bool is_alone(std::size_t work) const {
+    return pool_->threads() == 1 || work <= kAloneMax;
+  }
+
+  template <typename Function>
+  void run(std::size_t tasks, bool alone, Function&& function) {
+    CHECK(tasks <= UINT32_MAX);
+    if (alone) {
+      for (std::size_t task = 0; task < tasks; ++task) function(task, 0U);
+    } else {
+      pool_->run(static_cast<std::uint32_t>(tasks), function);
+    }
+  }
+
+  // function(begin, end) over [0, count), where each item costs about `work`.
+  template <typename Function>
+  void run_split(std::size_t count, std::size_t work, Function&& function) {
+    if (is_alone(count * work)) return function(std::size_t{0}, count);
+    const Split split{
+        .count = count, .unit = 1, .parts = std::min(count, kTasksPerThread * pool_->threads())};
+    run(split.parts, false,
+        [&](std::size_t task, unsigned) { function(split.begin(task), split.begin(task + 1)); });
+  }
+
+  const Target& target_;
+  std::unique_ptr<ThreadPool> pool_;
+  std::vector<Buffer> scratch_;         // attention's, one for each thread
+  std::vector<AttentionBlock> blocks_;  // the tasks of one attention, kept for its memory
+};
+
+}  // namespace
+
+base::Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
+  const auto target = find_target(options.target);
+  if (!target) return target.error();
+  auto pool = ThreadPool::create(options.threads);
+  if (!pool) return pool.error();
+  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(**target, *std::move(pool)));
+}
+
+}  // namespace nacelle::kernels::cpu

@@ -1,0 +1,208 @@
+// Attention on one block of queries: keys in blocks of kKeys, softmax on the way.
+//
+// For each block of keys, K is transposed and V is copied into scratch (both then stay in the
+// second-level cache), and for each tile of queries
+//
+//   scores = q k^T                                     a tile product
+//   largest' = max(largest, scores)
+//   weights = exp((scores - largest') * scale)
+//   fade = exp((largest - largest') * scale)           1 key block: never needed
+//   sum = sum * fade + weights;  y = y * fade + weights v
+//
+// and at the end out = y / sum: Milakov and Gimelshein 2018 (arXiv 1805.02867), in blocks as Dao et
+// al. 2022 (arXiv 2205.14135). The scratch has a fixed size however long the sequence is. Blocks of
+// keys start at the sequence's first token, whatever the block of queries.
+#pragma once
+
+#include "kernels/cpu/loops/math.h"
+#include "kernels/cpu/loops/tile.h"
+#include "kernels/cpu/target.h"
+
+namespace nacelle::kernels::cpu {
+
+// A multiple of every target's tile width (48, 16). With 64 floats a head: 48 KiB of keys and 48
+// KiB of values.
+inline constexpr std::size_t kKeys = 192;
+
+template <class V>
+constexpr std::size_t whole_vectors(std::size_t n) {
+  return (n + V::kLanes - 1) / V::kLanes * V::kLanes;
+}
+
+// Where things lie in the scratch; all of it aligned to 64 bytes.
+template <class V>
+struct AttentionScratch {
+  float* keys;     // panels of tile width: [head_width, columns of the panel] each
+  float* values;   // [kKeys, padded]  zeros behind head_width
+  float* weights;  // [tile rows, kKeys]
+  float* y;        // [kQueriesMax, padded]
+  float* largest;  // [kQueriesMax]
+  float* sum;      // [kQueriesMax]
+
+  AttentionScratch(float* base, std::size_t head_width)
+      : keys(base),
+        values(keys + kKeys * whole_vectors<V>(head_width)),
+        weights(values + kKeys * whole_vectors<V>(head_width)),
+        y(weights + V::kTileRows * kKeys),
+        largest(y + kQueriesMax * whole_vectors<V>(head_width)),
+        sum(largest + kQueriesMax) {}
+};
+
+template <class V>
+std::size_t attention_scratch(std::uint32_t head_width) {
+  return (2 * kKeys + kQueriesMax) * whole_vectors<V>(head_width) + V::kTileRows * kKeys +
+         2 * kQueriesMax;
+}
+
+// `count` rows of `width` floats, `stride` apart, into panels of columns; the last panel is as wide
+// as whole vectors need, with zeros for the missing keys.
+template <class V>
+void pack_keys(const float* from, std::size_t stride, std::size_t count, std::size_t width,
+               float* panels) {
+  constexpr std::size_t kWidth = V::kTileVectors * V::kLanes;
+  for (std::size_t j = 0; j < count; j += V::kLanes) {
+    const std::size_t panel = j / kWidth * kWidth;
+    const std::size_t left = whole_vectors<V>(count) - panel;
+    const std::size_t columns = left < kWidth ? left : kWidth;
+    const std::size_t rows = count - j < V::kLanes ? count - j : V::kLanes;
+    float* to = panels + panel * width + (j - panel);
+    for (std::size_t d = 0; d < width; d += V::kLanes) {
+      const std::size_t n = width - d < V::kLanes ? width - d : V::kLanes;
+      typename V::Register block[V::kLanes];
+      for (std::size_t r = 0; r < V::kLanes; ++r) {
+        const float* row = from + (j + r) * stride + d;
+        block[r] = r >= rows ? V::zero() : n == V::kLanes ? V::load(row) : V::load_first(row, n);
+      }
+      V::transpose(block);
+      for (std::size_t i = 0; i < n; ++i) V::store(to + (d + i) * columns, block[i]);
+    }
+  }
+}
+
+template <class V>
+void pack_values(const float* from, std::size_t stride, std::size_t count, std::size_t width,
+                 float* to) {
+  const std::size_t padded = whole_vectors<V>(width);
+  for (std::size_t j = 0; j < count; ++j) {
+    for (std::size_t d = 0; d < width; d += V::kLanes) {
+      const float* row = from + j * stride + d;
+      const std::size_t n = width - d;
+      V::store(to + j * padded + d, n >= V::kLanes ? V::load(row) : V::load_first(row, n));
+    }
+  }
+}
+
+// One row of scores of `count` keys becomes weights; `largest` and `sum` move on. Returns the fade.
+// Numbers behind `count`, up to whole vectors, become 0.
+template <class V>
+float softmax_row(float* row, std::size_t count, float scale, bool first, float& largest,
+                  float& sum) {
+  constexpr float kLowest = -__builtin_inff();
+  const std::size_t padded = whole_vectors<V>(count);
+  for (std::size_t j = count; j < padded; ++j) row[j] = kLowest;
+
+  auto tops = V::set1(first ? kLowest : largest);
+  // max(x, tops) keeps tops when x is NaN; the NaN returns through exp.
+  for (std::size_t j = 0; j < padded; j += V::kLanes) tops = V::max(V::load(row + j), tops);
+  const float top = V::largest(tops);
+  // While all scores are -inf the shift must not be: -inf - -inf is NaN, and later keys may be
+  // fine.
+  const float shift = top == kLowest ? 0.0F : top;
+
+  const auto scales = V::set1(scale);
+  auto sums = V::zero();
+  for (std::size_t j = 0; j < padded; j += V::kLanes) {
+    const auto x = V::mul(V::sub(V::load(row + j), V::set1(shift)), scales);
+    const auto weight = exp_nonpositive<V>(x);
+    sums = V::add(sums, weight);
+    V::store(row + j, weight);
+  }
+
+  float fade = 0.0F;
+  if (!first) {
+    alignas(64) float lanes[V::kLanes];
+    V::store(lanes, exp_nonpositive<V>(V::set1((largest - shift) * scale)));
+    fade = lanes[0];
+  }
+  largest = top;
+  sum = first ? V::sum(sums) : __builtin_fmaf(sum, fade, V::sum(sums));
+  return fade;
+}
+
+template <class V>
+void attention(const Attention& op, const AttentionBlock& block) {
+  constexpr std::size_t kWidth = V::kTileVectors * V::kLanes;
+  const std::size_t head_width = op.head_width;
+  const std::size_t width = op.heads * head_width;
+  const std::size_t stride = 3 * width;
+  const std::size_t begin = op.offsets[block.sequence];
+  const std::size_t length = op.offsets[block.sequence + 1] - begin;
+  const std::size_t padded = whole_vectors<V>(head_width);
+  const float* q = op.qkv + begin * stride + block.head * head_width;
+  const float* k = q + width;
+  const float* v = k + width;
+  float* out = op.out + begin * width + block.head * head_width;
+  const float scale = 1.0F / __builtin_sqrtf(static_cast<float>(head_width));
+  const AttentionScratch<V> scratch(block.scratch, head_width);
+
+  for (std::size_t key = 0; key < length; key += kKeys) {
+    const std::size_t keys = length - key < kKeys ? length - key : kKeys;
+    pack_keys<V>(k + key * stride, stride, keys, head_width, scratch.keys);
+    pack_values<V>(v + key * stride, stride, keys, head_width, scratch.values);
+
+    for (std::size_t query = block.query_begin; query < block.query_end; query += V::kTileRows) {
+      const std::size_t queries_left = block.query_end - query;
+      const std::size_t rows = queries_left < V::kTileRows ? queries_left : V::kTileRows;
+      const std::size_t state = query - block.query_begin;
+
+      for (std::size_t j = 0; j < keys; j += kWidth) {
+        const std::size_t columns = whole_vectors<V>(keys - j < kWidth ? keys - j : kWidth);
+        run_tile<V>(rows, columns / V::kLanes,
+                    {.a = q + query * stride,
+                     .a_stride = stride,
+                     .b = scratch.keys + j * head_width,
+                     .b_stride = columns,
+                     .count = head_width,
+                     .c = scratch.weights + j,
+                     .c_stride = kKeys,
+                     .scale = nullptr});
+      }
+
+      float fades[V::kTileRows];
+      for (std::size_t r = 0; r < rows; ++r) {
+        fades[r] = softmax_row<V>(scratch.weights + r * kKeys, keys, scale, key == 0,
+                                  scratch.largest[state + r], scratch.sum[state + r]);
+      }
+
+      float* y = scratch.y + state * padded;
+      for (std::size_t d = 0; d < padded; d += kWidth) {
+        const std::size_t columns = padded - d < kWidth ? padded - d : kWidth;
+        run_tile<V>(rows, columns / V::kLanes,
+                    {.a = scratch.weights,
+                     .a_stride = kKeys,
+                     .b = scratch.values + d,
+                     .b_stride = padded,
+                     .count = keys,
+                     .c = y + d,
+                     .c_stride = padded,
+                     .scale = key == 0 ? nullptr : fades});
+      }
+    }
+  }
+
+  for (std::size_t query = block.query_begin; query < block.query_end; ++query) {
+    const std::size_t state = query - block.query_begin;
+    const auto share = V::set1(1.0F / scratch.sum[state]);
+    for (std::size_t d = 0; d < head_width; d += V::kLanes) {
+      const auto y = V::mul(V::load(scratch.y + state * padded + d), share);
+      const std::size_t n = head_width - d;
+      if (n >= V::kLanes) {
+        V::store(out + query * width + d, y);
+      } else {
+        V::store_first(out + query * width + d, y, n);
+      }
+    }
+  }
+}
+
+}  // namespace nacelle::kernels::cpu

@@ -1,0 +1,67 @@
+// One instruction set's kernels, as a table of plain functions over plain data.
+//
+// The files that fill such a table (avx2.cc, avx512.cc) are compiled for machines that may not be
+// this one. If such a file shared an inline function with the rest of the program, the linker could
+// keep its copy for everybody, and the program would die of SIGILL on an older CPU. So these files
+// see this header and the op structs only, and define no symbol but their table (tests/kernels
+// checks that with nm).
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "kernels/activation.h"
+#include "kernels/attention.h"
+#include "kernels/embed.h"
+#include "kernels/norm.h"
+#include "kernels/pool.h"
+
+namespace nacelle::kernels::cpu {
+
+// Rows [row_begin, row_end) and panels [panel_begin, panel_end) of a linear layer's output; the
+// panels are laid out as panels.h says.
+struct LinearBlock {
+  const float* in;        // [rows, inputs]
+  const float* panels;    // all panels of the layer
+  const float* bias;      // [outputs, rounded up to whole vectors]  zeros when the layer has none
+  const float* residual;  // [rows, outputs] or nullptr
+  float* out;             // [rows, outputs]
+  std::size_t inputs;
+  std::size_t outputs;
+  std::size_t row_begin;
+  std::size_t row_end;
+  std::size_t panel_begin;
+  std::size_t panel_end;
+  Activation activation;
+};
+
+// Queries [query_begin, query_end) of one head of one sequence; at most kQueriesMax of them.
+struct AttentionBlock {
+  std::uint32_t sequence;
+  std::uint32_t head;
+  std::uint32_t query_begin;  // counted from the sequence's first token
+  std::uint32_t query_end;
+  float* scratch;  // as many floats as attention_scratch() says, aligned to 64 bytes
+};
+inline constexpr std::uint32_t kQueriesMax = 192;
+
+struct Target {
+  const char* name;
+  std::uint32_t lanes;      // floats in a vector
+  std::uint32_t panel;      // output columns in a full panel: the tile's width, whole vectors
+  std::uint32_t tile_rows;  // rows that the tile holds in registers
+
+  void (*linear)(const LinearBlock& block);
+  void (*attention)(const Attention& op, const AttentionBlock& block);
+  std::size_t (*attention_scratch)(std::uint32_t head_width);  // floats
+  void (*embed)(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end);
+  void (*layer_norm)(const LayerNorm& op, std::size_t row_begin, std::size_t row_end);
+  void (*pool)(const Pool& op, std::size_t sequence_begin, std::size_t sequence_end);
+
+  // The elementary functions, for the tests that measure their error: out[i] = f(in[i]).
+  void (*exp_nonpositive)(const float* in, float* out, std::size_t count);
+  void (*erf)(const float* in, float* out, std::size_t count);
+  void (*tanh)(const float* in, float* out, std::size_t count);
+};
+
+}  // namespace nacelle::kernels::cpu

@@ -1,0 +1,106 @@
+// Arithmetic on one device. A backend is a device with one function per op; it knows no request,
+// no file and no model.
+//
+//   tensor.h                                       what numbers look like
+//   embed.h linear.h attention.h norm.h pool.h     the ops: one struct each, with shapes
+//   reference/                                     what the ops mean, in plain loops
+//   cpu/                                           the same, fast, on any x86-64
+//   backends.cc                                    the list of backends
+//
+// Every backend gives the same bytes for a row or a sequence whatever else is in the call: tiles
+// and the order of additions never depend on how many rows there are (tests/kernels checks it).
+#pragma once
+
+#include <cstddef>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "kernels/attention.h"
+#include "kernels/embed.h"
+#include "kernels/linear.h"
+#include "kernels/norm.h"
+#include "kernels/pool.h"
+#include "kernels/tensor.h"
+#include "sidecar/base/result.h"
+
+namespace nacelle::kernels {
+
+// Memory on a backend's device, aligned to 64 bytes, given back by the destructor.
+class Buffer {
+ public:
+  Buffer() = default;
+  Buffer(void* data, std::size_t size, void (*release)(void*, std::size_t))
+      : data_(data), size_(size), release_(release) {}
+  Buffer(Buffer&& other) noexcept { swap(other); }
+  Buffer& operator=(Buffer&& other) noexcept {
+    swap(other);
+    return *this;
+  }
+  Buffer(const Buffer&) = delete;
+  Buffer& operator=(const Buffer&) = delete;
+  ~Buffer() {
+    if (data_ != nullptr) release_(data_, size_);
+  }
+
+  template <typename T>
+  [[nodiscard]] T* as() const {
+    return static_cast<T*>(data_);
+  }
+  [[nodiscard]] std::size_t size() const { return size_; }  // bytes
+
+ private:
+  void swap(Buffer& other) noexcept {
+    std::swap(data_, other.data_);
+    std::swap(size_, other.size_);
+    std::swap(release_, other.release_);
+  }
+  void* data_ = nullptr;
+  std::size_t size_ = 0;
+  void (*release_)(void*, std::size_t) = nullptr;
+};
+
+// One device. Calls come from one thread at a time; a call returns when its output is written.
+// Shapes are the caller's promise: a broken one is a CHECK, not an error.
+class Backend {
+ public:
+  virtual ~Backend() = default;
+
+  [[nodiscard]] virtual std::string_view name() const = 0;    // "cpu"
+  [[nodiscard]] virtual std::string description() const = 0;  // "cpu (avx512, 2 threads)"
+
+  // Memory for `size` bytes, contents undefined; kUnavailable when there is none.
+  virtual base::Result<Buffer> allocate(std::size_t size) = 0;
+  // The weights in this backend's layout; kUnavailable when there is no memory for them.
+  virtual base::Result<std::unique_ptr<PackedLinear>> pack(const LinearWeights& weights) = 0;
+
+  virtual void embed(const EmbedNorm& op) = 0;
+  virtual void linear(const Linear& op) = 0;
+  virtual void attention(const Attention& op) = 0;
+  virtual void layer_norm(const LayerNorm& op) = 0;
+  virtual void pool(const Pool& op) = 0;
+};
+
+struct BackendOptions {
+  unsigned threads = 1;     // threads that compute, the caller's included; at least 1
+  std::string target = "";  // force one target of the backend ("avx2"); "" picks the best
+};
+
+// One line of the list in backends.cc.
+struct BackendEntry {
+  std::string_view name;
+  // Why this machine cannot run the backend is an error of code kUnavailable.
+  base::Result<std::unique_ptr<Backend>> (*create)(const BackendOptions& options);
+  // The targets that this machine can run, best first; empty when the backend has none.
+  std::span<const std::string_view> (*targets)();
+};
+
+// All backends, best first.
+std::span<const BackendEntry> all_backends();
+
+// The backend of that name, or the first that works when the name is "auto". Names may carry a
+// target: "cpu/avx2".
+base::Result<std::unique_ptr<Backend>> create_backend(std::string_view name, unsigned threads);
+
+}  // namespace nacelle::kernels

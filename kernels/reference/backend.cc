@@ -1,0 +1,55 @@
+// The reference as a backend: always there, on one thread.
+#include "kernels/contracts.h"
+#include "kernels/memory.h"
+#include "kernels/reference/reference.h"
+
+namespace nacelle::kernels::reference {
+namespace {
+
+class ReferenceBackend final : public Backend {
+ public:
+  [[nodiscard]] std::string_view name() const override { return "reference"; }
+  [[nodiscard]] std::string description() const override { return "reference (plain loops)"; }
+
+  base::Result<Buffer> allocate(std::size_t size) override { return allocate_host(size); }
+
+  base::Result<std::unique_ptr<PackedLinear>> pack(const LinearWeights& weights) override {
+    check_contract(weights);
+    return std::unique_ptr<PackedLinear>(reference::pack(weights));
+  }
+
+  void embed(const EmbedNorm& op) override {
+    check_contract(op);
+    reference::embed(op);
+  }
+  void linear(const Linear& op) override {
+    check_contract(op);
+    const auto* weights = dynamic_cast<const Weights*>(op.weights);
+    CHECK(weights != nullptr);  // packed by another backend
+    reference::linear(op, *weights);
+  }
+  void attention(const Attention& op) override {
+    check_contract(op);
+    reference::attention(op);
+  }
+  void layer_norm(const LayerNorm& op) override {
+    check_contract(op);
+    reference::layer_norm(op);
+  }
+  void pool(const Pool& op) override {
+    check_contract(op);
+    reference::pool(op);
+  }
+};
+
+}  // namespace
+
+base::Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
+  if (!options.target.empty()) {
+    return base::Error{base::Code::kNotFound, "the reference backend has no targets, so no \"" +
+                                                  options.target + "\": ask for \"reference\""};
+  }
+  return std::unique_ptr<Backend>(std::make_unique<ReferenceBackend>());
+}
+
+}  // namespace nacelle::kernels::reference

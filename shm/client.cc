@@ -1,0 +1,488 @@
+#include "shm/client.h"
+
+#include <errno.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <mutex>
+#include <random>
+#include <thread>
+#include <utility>
+
+#include "shm/link.h"
+#include "sidecar/base/check.h"
+
+namespace nacelle {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Nanos;
+
+// A list that needs several requests keeps this many under way: one computes, one is being written.
+constexpr std::size_t kRequestsAhead = 2;
+// Beyond the sidecar's own deadline, before a call gives up on an answer.
+constexpr Nanos kGrace = 2 * base::kSecond;
+constexpr Nanos kBackoffMin = 2 * base::kMillisecond;
+constexpr Nanos kBackoffMax = 100 * base::kMillisecond;
+constexpr std::size_t kServiceNameMax = 63;
+
+// A page that reads 0 in a forked child: how a client notices that it is a copy.
+class ForkMark {
+ public:
+  ForkMark() {
+    page_ = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(page_ != MAP_FAILED);
+    CHECK(::madvise(page_, kSize, MADV_WIPEONFORK) == 0);
+    *static_cast<volatile char*>(page_) = 1;
+  }
+  ~ForkMark() { ::munmap(page_, kSize); }
+  ForkMark(const ForkMark&) = delete;
+  ForkMark& operator=(const ForkMark&) = delete;
+  [[nodiscard]] bool forked() const { return *static_cast<volatile char*>(page_) == 0; }
+
+ private:
+  static constexpr std::size_t kSize = 4096;
+  void* page_;
+};
+
+struct Service {
+  std::uint32_t handle = 0;
+  ServiceInfo info;
+  [[nodiscard]] std::uint32_t width(shm::Op op) const {
+    return op == shm::Op::kEmbed ? info.embed_width
+                                 : static_cast<std::uint32_t>(info.labels.size());
+  }
+};
+
+std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
+
+// One request of a list: which texts, and the call that carries them.
+struct Chunk {
+  std::size_t begin = 0;
+  std::size_t end = 0;
+  shm::Ticket ticket;
+};
+
+std::uint64_t payload_size(std::span<const std::string_view> texts) {
+  std::uint64_t size = texts.size() * sizeof(std::uint32_t);
+  for (const std::string_view text : texts) size += text.size();
+  return size;
+}
+
+void write_texts(std::span<const std::string_view> texts, std::span<std::byte> out) {
+  std::byte* sizes = out.data();
+  std::byte* bytes = sizes + texts.size() * sizeof(std::uint32_t);
+  for (const std::string_view text : texts) {
+    const auto size = static_cast<std::uint32_t>(text.size());
+    std::memcpy(sizes, &size, sizeof size);
+    if (!text.empty()) std::memcpy(bytes, text.data(), text.size());
+    sizes += sizeof size;
+    bytes += text.size();
+  }
+}
+
+base::Result<Service> parse_description(std::span<const std::byte> payload) {
+  const Error bad{Code::kInternal, "the sidecar described a service in a way this library cannot read"};
+  shm::Description description;
+  if (payload.size() < sizeof description) return bad;
+  std::memcpy(&description, payload.data(), sizeof description);
+  Service service;
+  service.handle = description.service;
+  service.info.embed_width = description.embed_width;
+  service.info.tokens_max = description.tokens_max;
+  service.info.multi_label = description.multi_label != 0;
+  service.info.digest.assign(description.digest, ::strnlen(description.digest, 64));
+  service.info.architecture.assign(description.architecture, ::strnlen(description.architecture, 64));
+  std::size_t offset = sizeof description;
+  for (std::uint32_t i = 0; i < description.labels; ++i) {
+    std::uint32_t size = 0;
+    if (!base::fits(offset, sizeof size, payload.size())) return bad;
+    std::memcpy(&size, payload.data() + offset, sizeof size);
+    offset += sizeof size;
+    if (!base::fits(offset, size, payload.size())) return bad;
+    service.info.labels.emplace_back(reinterpret_cast<const char*>(payload.data() + offset), size);
+    offset += size;
+  }
+  return service;
+}
+
+// The answer's error, in the sidecar's words.
+Error error_of(const shm::Answer& answer) {
+  return Error{answer.fields.code,
+               std::string(reinterpret_cast<const char*>(answer.payload.data()),
+                           answer.payload.size())};
+}
+
+void merge(CallReport& report, const shm::ReplyFields& fields) {
+  report.queue_us += fields.queue_us;
+  report.compute_us += fields.compute_us;
+  report.batch_texts = std::max(report.batch_texts, fields.batch_texts);
+  report.batch_clients = std::max(report.batch_clients, fields.batch_clients);
+}
+
+}  // namespace
+
+// What a client is, apart from its place in memory; a forked child makes itself a new one.
+struct Client::State {
+  struct Live {
+    std::shared_ptr<shm::Link> link;
+    std::map<std::string, Service, std::less<>> services;  // described on this link
+  };
+
+  explicit State(ClientOptions wanted) : options(std::move(wanted)) {
+    if (options.socket.empty()) {
+      const char* path = std::getenv("NACELLE_SOCKET");
+      options.socket = path != nullptr && *path != '\0' ? path : "/run/nacelle/nacelle.sock";
+    }
+    if (options.name.empty()) options.name = program_invocation_short_name;
+  }
+
+  // A live link, made if there is none. Waits for a sidecar that is not there until `deadline`.
+  base::Result<std::shared_ptr<shm::Link>> link(Nanos deadline) {
+    const std::lock_guard lock(mutex);
+    if (live.link && !live.link->dead()) return live.link;
+    if (live.link) rescued_before += live.link->rescued_by_timeout();
+    live = {};
+    shm::Hello hello;
+    std::memcpy(hello.name, options.name.data(),
+                std::min(options.name.size(), sizeof hello.name - 1));
+    std::minstd_rand random(std::random_device{}());
+    for (Nanos pause = kBackoffMin;; pause = std::min(pause * 2, kBackoffMax)) {
+      base::Result<std::shared_ptr<shm::Link>> made =
+          shm::Link::open(options.socket, hello, std::max(deadline, base::now_ns() + kBackoffMax));
+      if (made) {
+        live.link = *made;
+        return live.link;
+      }
+      const Code code = made.error().code;
+      const bool may_come = code == Code::kUnavailable || code == Code::kSidecarGone ||
+                            code == Code::kBusy || code == Code::kDeadlineExceeded;
+      // Half to all of the pause, so that many clients do not come back in one moment.
+      const Nanos wait = pause / 2 + static_cast<Nanos>(random()) % (pause / 2);
+      if (!may_come || base::now_ns() + wait >= deadline) return made.error();
+      std::this_thread::sleep_for(std::chrono::nanoseconds(wait));
+    }
+  }
+
+  [[nodiscard]] Nanos connect_deadline() const {
+    return base::now_ns() + std::chrono::nanoseconds(options.connect_timeout).count();
+  }
+
+  // What is known about the service on this link; asks the sidecar once.
+  base::Result<Service> service(const std::shared_ptr<shm::Link>& on, std::string_view name) {
+    if (name.empty() || name.size() > kServiceNameMax) {
+      return Error{Code::kInvalid, "a service's name has 1 to 63 bytes, not " +
+                                       std::to_string(name.size())};
+    }
+    {
+      const std::lock_guard lock(mutex);
+      if (live.link == on) {
+        const auto found = live.services.find(name);
+        if (found != live.services.end()) return found->second;
+      }
+    }
+    const Nanos deadline = base::now_ns() + on->deadline_default_us() * base::kMicrosecond + kGrace;
+    base::Result<shm::Ticket> ticket =
+        on->submit({.op = shm::Op::kDescribe}, static_cast<std::uint32_t>(name.size()), deadline,
+                   [&](std::span<std::byte> out) { std::memcpy(out.data(), name.data(), name.size()); });
+    if (!ticket) return ticket.error();
+    base::Result<shm::Answer> answer = on->wait(*ticket);
+    if (!answer) return answer.error();
+    base::Result<Service> service = answer->fields.code == Code::kOk
+                                        ? parse_description(answer->payload)
+                                        : base::Result<Service>(error_of(*answer));
+    on->finish(*ticket);
+    if (!service) return service;
+    const std::lock_guard lock(mutex);
+    if (live.link == on) live.services.emplace(name, *service);
+    return service;
+  }
+
+  ClientOptions options;
+  ForkMark mark;
+  std::mutex mutex;
+  Live live;                         // under the mutex
+  std::uint64_t rescued_before = 0;  // on links that are gone; under the mutex
+};
+
+namespace {
+
+// The next request of a list: as many texts from `begin` as fit well into both arenas, at least one.
+std::size_t chunk_end(const shm::Link& link, std::span<const std::string_view> texts,
+                      std::size_t begin, std::uint32_t width) {
+  std::uint64_t payload = 0;
+  std::size_t end = begin;
+  while (end < texts.size() && end - begin < link.items_max()) {
+    payload += sizeof(std::uint32_t) + texts[end].size();
+    const bool fits = payload <= link.request_arena_size() / kRequestsAhead &&
+                      shm::row_list_size(end + 1 - begin, width) <=
+                          link.reply_arena_size() / kRequestsAhead;
+    if (!fits && end > begin) break;
+    ++end;
+  }
+  return end;
+}
+
+// Reads one chunk's rows into their places. Counts failed items; without `items` the first is an error.
+base::Status read_rows(const shm::Answer& answer, const Chunk& chunk, std::uint32_t width,
+                       std::span<float> out, std::span<shm::ItemReport> items, CallReport& report) {
+  const std::size_t count = chunk.end - chunk.begin;
+  if (answer.fields.items != count || answer.payload.size() != shm::row_list_size(count, width)) {
+    return Error{Code::kInternal, "the sidecar's reply does not match the request"};
+  }
+  for (std::size_t i = 0; i < count; ++i) {
+    shm::ItemReport item;
+    std::memcpy(&item, answer.payload.data() + i * sizeof item, sizeof item);
+    if (!items.empty()) items[chunk.begin + i] = item;
+    if (item.code == 0) continue;
+    report.items_failed += 1;
+    if (!items.empty()) continue;
+    const std::string where = "text " + std::to_string(chunk.begin + i);
+    if (static_cast<Code>(item.code) == Code::kInvalid) {
+      return Error{Code::kInvalid, where + " is not UTF-8 at byte " + std::to_string(item.detail) +
+                                       ": decode or replace it before the call"};
+    }
+    return Error{static_cast<Code>(item.code),
+                 where + " failed: " + std::string(base::code_name(static_cast<Code>(item.code)))};
+  }
+  std::memcpy(out.data() + chunk.begin * width, answer.payload.data() + shm::rows_offset(count),
+              count * width * sizeof(float));
+  return base::ok();
+}
+
+// What can be refused before anything is sent.
+base::Status check_texts(const shm::Link& link, std::span<const std::string_view> texts) {
+  if (texts.empty()) {
+    return Error{Code::kInvalid, "the list of texts is empty: give at least one"};
+  }
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    if (texts[i].size() > link.text_bytes_max()) {
+      return Error{Code::kTooLarge, "text " + std::to_string(i) + " has " +
+                                        std::to_string(texts[i].size()) +
+                                        " bytes; the limit is " +
+                                        std::to_string(link.text_bytes_max()) +
+                                        " (limits.text_bytes_max)"};
+    }
+  }
+  return base::ok();
+}
+
+// The whole list on one link, several requests ahead. `report` is filled as far as it came.
+base::Status run_on(shm::Link& link, shm::Op op, const Service& service,
+                    std::span<const std::string_view> texts, std::span<float> out,
+                    std::span<shm::ItemReport> items, const CallOptions& options,
+                    CallReport& report) {
+  const std::uint32_t width = service.width(op);
+  const Nanos timeout = std::chrono::nanoseconds(options.timeout).count();
+  const Nanos deadline = base::now_ns() + (timeout > 0 ? timeout
+                                                       : link.deadline_default_us() *
+                                                                 base::kMicrosecond +
+                                                             kGrace);
+  std::array<Chunk, kRequestsAhead> window;  // a ring: [first, first + count) are under way
+  std::size_t first = 0;
+  std::size_t count = 0;
+  std::size_t next = 0;
+  base::Status status = base::ok();
+  while (status && (next < texts.size() || count > 0)) {
+    if (next < texts.size() && count < window.size()) {
+      Chunk chunk{next, chunk_end(link, texts, next, width), {}};
+      const auto part = texts.subspan(chunk.begin, chunk.end - chunk.begin);
+      const Nanos left = deadline - base::now_ns();
+      const auto left_us = static_cast<std::uint32_t>(
+          std::clamp<Nanos>(left / base::kMicrosecond, 1, UINT32_MAX));
+      base::Result<shm::Ticket> ticket =
+          link.submit({.op = op,
+                       .service = service.handle,
+                       .items = static_cast<std::uint32_t>(part.size()),
+                       .deadline_us = timeout > 0 ? left_us : 0,
+                       .trace = options.trace},
+                      static_cast<std::uint32_t>(payload_size(part)), deadline,
+                      [&](std::span<std::byte> payload) { write_texts(part, payload); });
+      // No room while a request of ours is under way: first take that one's answer.
+      if (!ticket && (ticket.error().code != Code::kBusy || count == 0)) {
+        status = ticket.error();
+        break;
+      }
+      if (ticket) {
+        chunk.ticket = *ticket;
+        window[(first + count) % window.size()] = chunk;
+        ++count;
+        next = chunk.end;
+        continue;
+      }
+    }
+    const Chunk chunk = window[first];
+    first = (first + 1) % window.size();
+    --count;
+    base::Result<shm::Answer> answer = link.wait(chunk.ticket);
+    if (!answer) {
+      status = answer.error();
+      break;
+    }
+    merge(report, answer->fields);
+    report.retry_after_us = answer->fields.retry_after_us;
+    status = answer->fields.code == Code::kOk
+                 ? read_rows(*answer, chunk, width, out, items, report)
+                 : base::Status(error_of(*answer));
+    link.finish(chunk.ticket);
+  }
+  for (; count > 0; --count, first = (first + 1) % window.size()) {
+    link.cancel(window[first].ticket);
+  }
+  return status;
+}
+
+}  // namespace
+
+Client::Client(std::unique_ptr<State> state) : state_(state.release()) {}
+
+Client::~Client() { delete state_.load(std::memory_order_relaxed); }
+
+Client::State& Client::state() const {
+  State* current = state_.load(std::memory_order_acquire);
+  if (!current->mark.forked()) return *current;
+  // A forked child: the parent's link is not ours, and its mutex may be held by a thread that does
+  // not exist here. Leave the old state be (a small leak, once per fork) and begin anew.
+  auto fresh = std::make_unique<State>(current->options);
+  if (state_.compare_exchange_strong(current, fresh.get(), std::memory_order_acq_rel)) {
+    if (current->live.link) current->live.link->close_inherited();
+    return *fresh.release();
+  }
+  return *current;  // another thread of this child was first
+}
+
+base::Result<std::unique_ptr<Client>> Client::connect(const ClientOptions& options) {
+  auto state = std::make_unique<State>(options);
+  base::Result<std::shared_ptr<shm::Link>> link = state->link(state->connect_deadline());
+  if (!link) return link.error();
+  return std::unique_ptr<Client>(new Client(std::move(state)));
+}
+
+base::Result<ServiceInfo> Client::describe(std::string_view service) {
+  State& self = state();
+  for (int attempt = 0;; ++attempt) {
+    base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
+    if (!link) return link.error();
+    base::Result<Service> found = self.service(*link, service);
+    if (found) return found->info;
+    if (found.error().code != Code::kSidecarGone || attempt > 0) return found.error();
+  }
+}
+
+base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
+                                     std::span<const std::string_view> texts, std::span<float> out,
+                                     std::span<shm::ItemReport> items, const CallOptions& options,
+                                     CallReport* on_error) {
+  CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify);
+  State& self = state();
+  for (int attempt = 0;; ++attempt) {
+    base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
+    if (!link) return link.error();
+    base::Result<Service> found = self.service(*link, service);
+    CallReport report;
+    base::Status status = base::ok();
+    if (!found) {
+      status = found.error();
+    } else if (found->width(op) == 0) {
+      return Error{Code::kInvalid,
+                   "the service " + quoted(service) + " (" + found->info.architecture + ") does not " +
+                       (op == shm::Op::kEmbed ? "embed" : "classify")};
+    } else if (base::Status good = check_texts(**link, texts); !good) {
+      return good.error();
+    } else if (out.size() < texts.size() * found->width(op)) {
+      return Error{Code::kInvalid, "the output has room for " + std::to_string(out.size()) +
+                                       " floats; " + std::to_string(texts.size()) + " rows of " +
+                                       std::to_string(found->width(op)) + " are needed"};
+    } else if (!items.empty() && items.size() < texts.size()) {
+      return Error{Code::kInvalid, "items has room for " + std::to_string(items.size()) +
+                                       " entries; there are " + std::to_string(texts.size()) +
+                                       " texts"};
+    } else {
+      status = run_on(**link, op, *found, texts, out, items, options, report);
+    }
+    if (status) return report;
+    if (on_error != nullptr) *on_error = report;
+    if (status.error().code != Code::kSidecarGone || attempt > 0) return status.error();
+  }
+}
+
+base::Result<Rows> Client::embed(std::string_view service, std::span<const std::string_view> texts,
+                                 const CallOptions& options) {
+  base::Result<ServiceInfo> info = describe(service);
+  if (!info) return info.error();
+  Rows rows;
+  rows.width = info->embed_width;
+  rows.values.resize(texts.size() * rows.width);
+  rows.items.resize(texts.size());
+  base::Result<CallReport> report =
+      run(shm::Op::kEmbed, service, texts, rows.values, rows.items, options);
+  if (!report) return report.error();
+  rows.report = *report;
+  return rows;
+}
+
+base::Result<std::vector<Classification>> Client::classify(std::string_view service,
+                                                           std::span<const std::string_view> texts,
+                                                           const CallOptions& options,
+                                                           CallReport* report) {
+  base::Result<ServiceInfo> info = describe(service);
+  if (!info) return info.error();
+  const std::size_t width = info->labels.size();
+  std::vector<float> scores(texts.size() * width);
+  base::Result<CallReport> done = run(shm::Op::kClassify, service, texts, scores, {}, options);
+  if (!done) return done.error();
+  if (report != nullptr) *report = *done;
+  std::vector<Classification> out(texts.size());
+  for (std::size_t i = 0; i < texts.size(); ++i) {
+    out[i].scores.assign(scores.begin() + static_cast<std::ptrdiff_t>(i * width),
+                         scores.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
+    const auto best = std::max_element(out[i].scores.begin(), out[i].scores.end());
+    out[i].score = *best;
+    out[i].label = info->labels[static_cast<std::size_t>(best - out[i].scores.begin())];
+  }
+  return out;
+}
+
+base::Status Client::ping(std::span<std::byte> data) {
+  State& self = state();
+  for (int attempt = 0;; ++attempt) {
+    base::Result<std::shared_ptr<shm::Link>> made = self.link(self.connect_deadline());
+    if (!made) return made.error();
+    shm::Link& link = **made;
+    const Nanos deadline = base::now_ns() + link.deadline_default_us() * base::kMicrosecond + kGrace;
+    base::Result<shm::Ticket> ticket = link.submit(
+        {.op = shm::Op::kPing}, static_cast<std::uint32_t>(data.size()), deadline,
+        [&](std::span<std::byte> out) { std::memcpy(out.data(), data.data(), data.size()); });
+    base::Status status = base::ok();
+    if (!ticket) {
+      status = ticket.error();
+    } else if (base::Result<shm::Answer> answer = link.wait(*ticket); !answer) {
+      status = answer.error();
+    } else {
+      if (answer->fields.code != Code::kOk) {
+        status = error_of(*answer);
+      } else if (answer->payload.size() != data.size()) {
+        status = Error{Code::kInternal, "the sidecar's reply does not match the request"};
+      } else {
+        std::memcpy(data.data(), answer->payload.data(), data.size());
+      }
+      link.finish(*ticket);
+    }
+    if (status || status.error().code != Code::kSidecarGone || attempt > 0) return status;
+  }
+}
+
+std::uint64_t Client::rescued_by_timeout() const {
+  State& self = state();
+  const std::lock_guard lock(self.mutex);
+  return self.rescued_before + (self.live.link ? self.live.link->rescued_by_timeout() : 0);
+}
+
+}  // namespace nacelle

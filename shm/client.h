@@ -1,0 +1,120 @@
+// What a C++ application links: one object that any number of threads may call.
+//
+//   auto client = nacelle::shm::Client::connect();
+//   auto vectors = (*client)->embed("minilm", texts);     // vectors->values: [texts, width]
+//
+// A call claims a slot, writes its texts into the request region, publishes, and waits for the
+// answer in the reply region: no copy of the model here, no socket, no system call while both sides
+// are busy. When the sidecar dies, a waiting call learns it within 50 ms, connects again and asks
+// once more (every op here is idempotent); when nobody comes back it returns kSidecarGone.
+//
+// nacelle.h is the same for C and for everything that can call C.
+#pragma once
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shm/layout.h"
+#include "sidecar/base/result.h"
+
+namespace nacelle {
+
+struct ClientOptions {
+  std::string socket;  // "": $NACELLE_SOCKET, else /run/nacelle/nacelle.sock
+  std::string name;    // shown by nacellectl; "": the program's name
+  // How long connect() waits for a sidecar that is still starting, and a call for one to come back.
+  std::chrono::milliseconds connect_timeout{5000};
+};
+
+struct CallOptions {
+  std::chrono::milliseconds timeout{0};  // 0: the sidecar's default deadline
+  std::uint64_t trace = 0;               // a number of your own
+};
+
+// What a service answers with.
+struct ServiceInfo {
+  std::uint32_t embed_width = 0;    // floats per embedding; 0: does not embed
+  std::vector<std::string> labels;  // empty: does not classify
+  std::uint32_t tokens_max = 0;     // per text; longer ones are truncated and say so
+  bool multi_label = false;         // scores are independent and do not sum to 1
+  std::string digest;               // SHA-256 of the model, lower-case hex
+  std::string architecture;
+};
+
+// How a call went.
+struct CallReport {
+  std::uint32_t items_failed = 0;    // texts whose ItemReport::code is not kOk
+  std::uint32_t queue_us = 0;        // waiting for a batch
+  std::uint32_t compute_us = 0;      // in batches
+  std::uint32_t batch_texts = 0;     // texts in the largest batch that held one of ours
+  std::uint32_t batch_clients = 0;   // clients in that batch
+  std::uint32_t retry_after_us = 0;  // with kBusy
+};
+
+struct Rows {
+  std::vector<float> values;  // [texts, width]
+  std::uint32_t width = 0;
+  std::vector<shm::ItemReport> items;  // [texts]
+  CallReport report;
+  [[nodiscard]] std::span<const float> row(std::size_t i) const {
+    return std::span(values).subspan(i * width, width);
+  }
+};
+
+struct Classification {
+  std::string label;  // the one with the highest score
+  float score = 0;
+  std::vector<float> scores;  // in the order of ServiceInfo::labels
+};
+
+class Client {
+ public:
+  // kUnavailable when no sidecar listens in time, kDenied or kVersionMismatch when it refuses.
+  static base::Result<std::unique_ptr<Client>> connect(const ClientOptions& options = {});
+  ~Client();
+  Client(const Client&) = delete;
+  Client& operator=(const Client&) = delete;
+
+  // kNotFound names the services there are. Answered from memory after the first time.
+  base::Result<ServiceInfo> describe(std::string_view service);
+
+  // Embeddings of texts (at least one, UTF-8), L2-normalized if the model says so. A text that is
+  // not UTF-8 gets a row of zeros and says why in its item.
+  base::Result<Rows> embed(std::string_view service, std::span<const std::string_view> texts,
+                           const CallOptions& options = {});
+  // Labels with scores. A text that is not UTF-8 fails the call.
+  base::Result<std::vector<Classification>> classify(std::string_view service,
+                                                     std::span<const std::string_view> texts,
+                                                     const CallOptions& options = {},
+                                                     CallReport* report = nullptr);
+
+  // The same into the caller's memory. op is kEmbed or kClassify; out has room for texts x width
+  // floats; items is empty or has one entry per text: then a bad text fails alone, and its row is
+  // zeros. Lists of any length: what does not fit in one request goes in several. on_error, when
+  // given, gets the report of a call that failed (retry_after_us).
+  base::Result<CallReport> run(shm::Op op, std::string_view service,
+                               std::span<const std::string_view> texts, std::span<float> out,
+                               std::span<shm::ItemReport> items, const CallOptions& options = {},
+                               CallReport* on_error = nullptr);
+
+  // Sends `data` and receives it back into the same memory: a round trip without work.
+  base::Status ping(std::span<std::byte> data);
+
+  // How often a reply was there only when a sleep timed out. Anything but 0 is a lost wake-up.
+  [[nodiscard]] std::uint64_t rescued_by_timeout() const;
+
+ private:
+  struct State;
+  explicit Client(std::unique_ptr<State> state);
+  State& state() const;
+  mutable std::atomic<State*> state_;  // owned; replaced once in a forked child
+};
+
+}  // namespace nacelle

@@ -1,0 +1,286 @@
+#include "shm/connection.h"
+
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <new>
+#include <utility>
+
+#include "shm/wait.h"
+#include "sidecar/base/check.h"
+#include "sidecar/base/file.h"
+
+namespace nacelle::shm {
+namespace {
+
+using base::Code;
+using base::Error;
+
+Error violation(const std::string& what) {
+  return Error{Code::kInvalid, "the client broke the protocol: " + what};
+}
+
+// A client's own name for itself, made fit for logs: printable ASCII, at most the field's size.
+std::string printable(const char (&field)[64]) {
+  std::string name(field, ::strnlen(field, sizeof field));
+  for (char& c : name) {
+    if (c < 0x20 || c > 0x7e) c = '?';
+  }
+  return name;
+}
+
+}  // namespace
+
+base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd socket, const Peer& peer,
+                                                           const Hello& hello,
+                                                           const Geometry& geometry,
+                                                           const Limits& limits,
+                                                           std::uint64_t epoch, std::uint64_t id) {
+  CHECK(geometry.slots >= 1 && geometry.slots <= kSlotsMax);
+  const auto connection = std::shared_ptr<Connection>(new Connection());
+  connection->geometry_ = geometry;
+  connection->peer_ = peer;
+  connection->name_ = printable(hello.name);
+  connection->id_ = id;
+  connection->slots_ = std::make_unique<SlotState[]>(geometry.slots);
+  connection->arena_ = Arena(geometry.reply_arena_size, geometry.slots);
+
+  Welcome welcome;
+  welcome.version_minor = std::min(hello.version_minor, kVersionMinor);
+  welcome.request_region_size = geometry.request_region_size();
+  welcome.reply_region_size = geometry.reply_region_size();
+
+  base::Result<base::Fd> request = create_region("nacelle-request", welcome.request_region_size);
+  if (!request) return request.error();
+  base::Result<base::Fd> reply = create_region("nacelle-reply", welcome.reply_region_size);
+  if (!reply) return reply.error();
+  base::Result<Mapping> request_map =
+      Mapping::map(request->get(), welcome.request_region_size, Access::kRead);
+  if (!request_map) return request_map.error();
+  base::Result<Mapping> reply_map =
+      Mapping::map(reply->get(), welcome.reply_region_size, Access::kReadWrite);
+  if (!reply_map) return reply_map.error();
+  // B is sealed after our own mapping exists: from here on nobody else can write to it.
+  if (base::Status sealed = seal_for_clients_to_write(request->get()); !sealed) return sealed.error();
+  if (base::Status sealed = seal_against_writers(reply->get()); !sealed) return sealed.error();
+
+  connection->request_ = *std::move(request_map);
+  connection->reply_ = *std::move(reply_map);
+  connection->from_client_ =
+      Untrusted({connection->request_.data(), static_cast<std::size_t>(connection->request_.size())});
+  connection->write_header(epoch, limits);
+  connection->doorbell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  if (!connection->doorbell_) {
+    return Error{Code::kUnavailable, "cannot create a doorbell: " + base::errno_text(errno)};
+  }
+  const int fds[kWelcomeFds] = {request->get(), reply->get(), connection->doorbell_.get()};
+  if (base::Status sent = send_welcome(socket.get(), welcome, fds); !sent) return sent.error();
+  connection->socket_ = std::move(socket);
+  return connection;
+}
+
+void Connection::write_header(std::uint64_t epoch, const Limits& limits) {
+  auto* header = new (reply_.data()) ReplyHeader{};
+  std::memcpy(header->magic, kMagic, sizeof kMagic);
+  header->version_major = kVersionMajor;
+  header->version_minor = kVersionMinor;
+  header->header_size = sizeof(ReplyHeader);
+  header->epoch = epoch;
+  header->slots = geometry_.slots;
+  header->request_slot_size = sizeof(RequestSlot);
+  header->reply_slot_size = sizeof(ReplySlot);
+  header->request_slots_offset = sizeof(RequestHeader);
+  header->reply_slots_offset = sizeof(ReplyHeader);
+  header->request_arena_offset = geometry_.request_arena_offset();
+  header->request_arena_size = geometry_.request_arena_size;
+  header->reply_arena_offset = geometry_.reply_arena_offset();
+  header->reply_arena_size = geometry_.reply_arena_size;
+  header->items_max = limits.items_max;
+  header->text_bytes_max = limits.text_bytes_max;
+  header->deadline_default_us = limits.deadline_default_us;
+}
+
+std::uint64_t Connection::request_slot(std::uint32_t slot) const {
+  CHECK(slot < geometry_.slots);
+  return sizeof(RequestHeader) + std::uint64_t{slot} * sizeof(RequestSlot);
+}
+
+ReplySlot& Connection::reply_slot(std::uint32_t slot) const {
+  CHECK(slot < geometry_.slots);
+  return *std::launder(reinterpret_cast<ReplySlot*>(reply_.data() + sizeof(ReplyHeader)) + slot);
+}
+
+base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
+  const std::uint32_t used = from_client_.load_u32(offsetof(RequestHeader, slots_used));
+  if (used > geometry_.slots) {
+    return violation("slots_used is " + std::to_string(used) + " of " +
+                     std::to_string(geometry_.slots));
+  }
+  for (; *cursor < used; ++*cursor) {
+    const std::uint32_t slot = *cursor;
+    SlotState& state = slots_[slot];
+    // Acquire: pairs with the client's release store of `generation`. Seeing it means that the
+    // slot's other fields and the payload are there to be copied.
+    const std::uint64_t generation = from_client_.load_u64(request_slot(slot));
+    if (generation == state.generation) continue;
+    const std::string where = "slot " + std::to_string(slot);
+    if (generation != state.generation + 1) {
+      return violation(where + " went from generation " + std::to_string(state.generation) +
+                       " to " + std::to_string(generation));
+    }
+    // Acquire: pairs with complete(). A client that saw its reply may publish again.
+    if (state.busy.load(std::memory_order_acquire)) {
+      return violation(where + " was published again before its reply");
+    }
+    alignas(RequestSlot) std::byte bytes[sizeof(RequestSlot)];
+    CHECK(from_client_.copy_in(request_slot(slot), sizeof bytes, bytes));
+    // Read from the copy only: what the client changes now comes too late.
+    const auto field = [&bytes]<typename T>(T* value, std::size_t offset) {
+      std::memcpy(value, bytes + offset, sizeof *value);
+    };
+    std::uint16_t op = 0;
+    out->slot = slot;
+    out->generation = generation;
+    field(&op, offsetof(RequestSlot, op));
+    field(&out->service, offsetof(RequestSlot, service));
+    field(&out->items, offsetof(RequestSlot, items));
+    field(&out->payload_size, offsetof(RequestSlot, payload_size));
+    field(&out->payload_offset, offsetof(RequestSlot, payload_offset));
+    field(&out->deadline_us, offsetof(RequestSlot, deadline_us));
+    field(&out->trace, offsetof(RequestSlot, trace));
+    std::memcpy(out->inline_payload, bytes + offsetof(RequestSlot, payload), kRequestInline);
+    if (op >= kOpsEnd) return violation(where + " asks for op " + std::to_string(op));
+    out->op = static_cast<Op>(op);
+    if (out->payload_size > kRequestInline &&
+        !base::fits(out->payload_offset, out->payload_size, geometry_.request_arena_size)) {
+      return violation(where + " has a payload outside its arena: " +
+                       std::to_string(out->payload_size) + " bytes at " +
+                       std::to_string(out->payload_offset));
+    }
+    state.generation = generation;
+    take_back(state);  // a client that publishes again is done with the last reply
+    state.busy.store(true, std::memory_order_relaxed);
+    in_flight_.fetch_add(1, std::memory_order_relaxed);
+    ++*cursor;
+    return true;
+  }
+  return false;
+}
+
+bool Connection::copy_payload(const Submission& submission, std::span<std::byte> out) const {
+  CHECK(out.size() == submission.payload_size);
+  if (submission.payload_size <= kRequestInline) {
+    std::memcpy(out.data(), submission.inline_payload, submission.payload_size);
+    return true;
+  }
+  return from_client_.copy_in(
+      std::uint64_t{geometry_.request_arena_offset()} + submission.payload_offset,
+      submission.payload_size, out.data());
+}
+
+bool Connection::could_hold(std::uint64_t size) const {
+  return size <= kReplyInline || Arena::rounded(size) <= geometry_.reply_arena_size;
+}
+
+std::span<std::byte> Connection::reserve(const Submission& submission, std::uint64_t size) {
+  SlotState& state = slots_[submission.slot];
+  CHECK(state.busy.load(std::memory_order_relaxed) && state.generation == submission.generation);
+  CHECK(size > 0 && could_hold(size));
+  if (size <= kReplyInline) {
+    state.reply = reply_slot(submission.slot).payload;
+  } else {
+    std::optional<std::uint32_t> offset = arena_.allocate(size);
+    if (!offset) {
+      collect_released();
+      offset = arena_.allocate(size);
+    }
+    if (!offset) return {};
+    state.lent_offset = *offset;
+    state.lent_size = size;
+    state.reply = reply_.data() + geometry_.reply_arena_offset() + *offset;
+  }
+  std::memset(state.reply, 0, size);
+  return {state.reply, static_cast<std::size_t>(size)};
+}
+
+void Connection::take_back(SlotState& state) {
+  if (state.lent_size > 0) arena_.release(state.lent_offset, state.lent_size);
+  state.lent_size = 0;
+  state.reply = nullptr;
+}
+
+void Connection::collect_released() {
+  for (std::uint32_t slot = 0; slot < geometry_.slots; ++slot) {
+    SlotState& state = slots_[slot];
+    if (state.lent_size == 0 || state.busy.load(std::memory_order_acquire)) continue;
+    const std::uint64_t released =
+        from_client_.load_u64(request_slot(slot) + offsetof(RequestSlot, released));
+    // Any other number is a client that has not read its reply, or one that lies: its loss.
+    if (released == state.generation) take_back(state);
+  }
+}
+
+void Connection::set_asleep(bool asleep) {
+  auto* header = std::launder(reinterpret_cast<ReplyHeader*>(reply_.data()));
+  // seq_cst: the store must be visible before the sweep that follows it. See wait.h.
+  header->asleep.store(asleep ? 1 : 0, std::memory_order_seq_cst);
+}
+
+void Connection::clear_doorbell() {
+  std::uint64_t count = 0;
+  [[maybe_unused]] const ssize_t size = ::read(doorbell_.get(), &count, sizeof count);
+}
+
+bool Connection::complete(std::uint32_t slot, std::uint64_t generation, const ReplyFields& fields,
+                          std::uint64_t payload_size) {
+  SlotState& state = slots_[slot];
+  ReplySlot& reply = reply_slot(slot);
+  reply.code = static_cast<std::uint16_t>(fields.code);
+  reply.flags = 0;
+  reply.items = fields.items;
+  reply.payload_size = static_cast<std::uint32_t>(payload_size);
+  reply.payload_offset = state.lent_size > 0 ? state.lent_offset : 0;
+  reply.queue_us = fields.queue_us;
+  reply.compute_us = fields.compute_us;
+  reply.batch_texts = fields.batch_texts;
+  reply.batch_clients = fields.batch_clients;
+  reply.retry_after_us = fields.retry_after_us;
+  in_flight_.fetch_sub(1, std::memory_order_relaxed);
+  // Release: pairs with take(). Before the generation, since the client may publish the next one
+  // the moment it sees it.
+  state.busy.store(false, std::memory_order_release);
+  // Release, for the fields and the payload that the client reads once it sees the generation; and
+  // seq_cst, so that it is visible before `waiting` is read: else a client that is just falling
+  // asleep would sleep until its time-out (wait.h).
+  reply.generation.store(generation, std::memory_order_seq_cst);
+  if (from_client_.load_u32(request_slot(slot) + offsetof(RequestSlot, waiting)) == 0) return false;
+  reply.woken.store(static_cast<std::uint32_t>(generation), std::memory_order_release);
+  return true;
+}
+
+bool Connection::complete_error(std::uint32_t slot, std::uint64_t generation,
+                                const base::Error& error, std::uint32_t retry_after_us) {
+  std::size_t size = std::min<std::size_t>(error.message.size(), kReplyInline);
+  // Not in the middle of a UTF-8 character.
+  while (size > 0 && size < error.message.size() &&
+         (static_cast<unsigned char>(error.message[size]) & 0xC0U) == 0x80U) {
+    --size;
+  }
+  std::memcpy(reply_slot(slot).payload, error.message.data(), size);
+  ReplyFields fields;
+  fields.code = error.code;
+  fields.retry_after_us = retry_after_us;
+  return complete(slot, generation, fields, size);
+}
+
+void Connection::wake(std::uint32_t slot) { futex_wake(low_half(&reply_slot(slot).generation)); }
+
+bool Connection::cancelled(std::uint32_t slot, std::uint64_t generation) const {
+  return from_client_.load_u32(request_slot(slot) + offsetof(RequestSlot, cancel)) ==
+         static_cast<std::uint32_t>(generation);
+}
+
+}  // namespace nacelle::shm

@@ -1,0 +1,136 @@
+// The sidecar's end of a connection: takes requests out of A, puts replies into B.
+//
+// Whatever A holds is copied once and the copy is validated; whatever decides anything (which
+// generation comes next, which slots are busy, which bytes of B's arena are lent) is private. So a
+// client that dies leaves nothing to repair, and one that lies is found out and disconnected.
+//
+// Threads: one thread (intake) takes, reserves and asks about waiters of its own sweep; any thread
+// may complete a request, each request once. The two meet in a slot's `busy` word only.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "shm/arena.h"
+#include "shm/handshake.h"
+#include "shm/layout.h"
+#include "shm/region.h"
+#include "sidecar/base/fd.h"
+#include "sidecar/base/result.h"
+
+namespace nacelle::shm {
+
+// A request, copied out of A and within bounds: known op, sizes inside the region, right
+// generation. The payload is not copied yet.
+struct Submission {
+  std::uint32_t slot = 0;
+  std::uint64_t generation = 0;
+  Op op = Op::kPing;
+  std::uint32_t service = 0;
+  std::uint32_t items = 0;
+  std::uint32_t payload_size = 0;
+  std::uint32_t payload_offset = 0;  // in A's arena, when the payload is not inline
+  std::uint32_t deadline_us = 0;
+  std::uint64_t trace = 0;
+  std::byte inline_payload[kRequestInline];
+};
+
+struct Limits {
+  std::uint32_t items_max = 4096;          // texts in one request
+  std::uint32_t text_bytes_max = 1U << 20;  // bytes of one text
+  std::uint32_t deadline_default_us = 30'000'000;  // for requests that name none
+};
+
+class Connection {
+ public:
+  // Makes the regions for `socket`, whose hello has been read, and sends them. `id` is ours, for
+  // people; `epoch` is the sidecar's.
+  static base::Result<std::shared_ptr<Connection>> open(base::Fd socket, const Peer& peer,
+                                                        const Hello& hello,
+                                                        const Geometry& geometry,
+                                                        const Limits& limits, std::uint64_t epoch,
+                                                        std::uint64_t id);
+
+  // --- the intake thread ---
+
+  // The next published slot at or after *cursor, below slots_used: copies it to `out`, moves
+  // *cursor behind it and returns true; false when the sweep is over. An error is a violation of
+  // the protocol: the connection must be closed.
+  base::Result<bool> take(std::uint32_t* cursor, Submission* out);
+  // Copies the payload of a submission to `out`, whose size is payload_size. False when a lie in
+  // the slot points outside the arena; take() has ruled that out, so it is a violation too.
+  [[nodiscard]] bool copy_payload(const Submission& submission, std::span<std::byte> out) const;
+  // `size` bytes of B for the reply to a taken request, zeroed; empty when B's arena has no room
+  // now. Small replies need no arena. Given back when the client says that it has read the reply.
+  [[nodiscard]] std::span<std::byte> reserve(const Submission& submission, std::uint64_t size);
+  // Whether a reply of this size could ever be reserved.
+  [[nodiscard]] bool could_hold(std::uint64_t size) const;
+  // Announces that the sidecar sleeps; every sweep after set_asleep(true) sees what was published
+  // before the client could read the word.
+  void set_asleep(bool asleep);
+  // Empties the doorbell.
+  void clear_doorbell();
+
+  // --- any thread ---
+
+  // Publishes the reply whose payload is in reserve()d memory. Returns whether the client may be
+  // asleep on it: then wake(slot), from whatever thread has time for it.
+  [[nodiscard]] bool complete(std::uint32_t slot, std::uint64_t generation,
+                              const ReplyFields& fields, std::uint64_t payload_size);
+  // The same for an answer in words, cut to what a slot holds.
+  [[nodiscard]] bool complete_error(std::uint32_t slot, std::uint64_t generation,
+                                    const base::Error& error, std::uint32_t retry_after_us = 0);
+  void wake(std::uint32_t slot);
+  // Whether the client has given up on the request.
+  [[nodiscard]] bool cancelled(std::uint32_t slot, std::uint64_t generation) const;
+
+  // No more replies are wanted; complete() becomes a no-op for the client's eyes.
+  void close() { closed_.store(true, std::memory_order_relaxed); }
+  [[nodiscard]] bool closed() const { return closed_.load(std::memory_order_relaxed); }
+
+  [[nodiscard]] int socket() const { return socket_.get(); }
+  [[nodiscard]] int doorbell() const { return doorbell_.get(); }
+  [[nodiscard]] const Peer& peer() const { return peer_; }
+  [[nodiscard]] const std::string& name() const { return name_; }  // as the client calls itself
+  [[nodiscard]] std::uint64_t id() const { return id_; }
+  [[nodiscard]] std::uint32_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+
+ private:
+  // What we remember about a slot. Only `busy` is read by two threads.
+  struct SlotState {
+    std::uint64_t generation = 0;  // the last one taken
+    std::uint32_t lent_offset = 0;
+    std::uint64_t lent_size = 0;  // 0: nothing of B's arena is lent
+    std::byte* reply = nullptr;   // where the payload of the reply goes
+    std::atomic<bool> busy{false};
+  };
+
+  Connection() : arena_(0, 0) {}
+  void write_header(std::uint64_t epoch, const Limits& limits);
+  [[nodiscard]] std::uint64_t request_slot(std::uint32_t slot) const;
+  [[nodiscard]] ReplySlot& reply_slot(std::uint32_t slot) const;
+  void take_back(SlotState& state);
+  void collect_released();
+
+  Geometry geometry_;
+  base::Fd socket_;
+  base::Fd doorbell_;
+  Mapping request_;  // A, read-only here
+  Mapping reply_;    // B
+  Untrusted from_client_;
+  Peer peer_;
+  std::string name_;
+  std::uint64_t id_ = 0;
+  std::unique_ptr<SlotState[]> slots_;
+  Arena arena_;  // B's
+  std::atomic<std::uint32_t> in_flight_{0};
+  std::atomic<bool> closed_{false};
+};
+
+}  // namespace nacelle::shm

@@ -1,0 +1,313 @@
+#include "shm/link.h"
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <utility>
+
+#include "shm/wait.h"
+#include "sidecar/base/check.h"
+
+namespace nacelle::shm {
+namespace {
+
+using base::Code;
+using base::Error;
+
+// A sleeping call looks at the socket this often: the bound on learning that the sidecar died is
+// 50 ms. (It usually learns sooner: nothing else would wake it.)
+constexpr base::Nanos kSleepMax = 20 * base::kMillisecond;
+
+Error bad_header(const std::string& path) {
+  return Error{Code::kInvalid, "the sidecar at " + path + " describes a memory layout that cannot be"};
+}
+
+}  // namespace
+
+base::Result<std::shared_ptr<Link>> Link::open(const std::string& path, const Hello& hello,
+                                               base::Nanos deadline) {
+  base::Result<Greeting> greeting = greet(path, hello, deadline);
+  if (!greeting) return greeting.error();
+  const Welcome& welcome = greeting->welcome;
+  const auto link = std::shared_ptr<Link>(new Link());
+  link->path_ = path;
+  base::Result<Mapping> request =
+      Mapping::map(greeting->fds[0].get(), welcome.request_region_size, Access::kReadWrite);
+  if (!request) return request.error();
+  base::Result<Mapping> reply =
+      Mapping::map(greeting->fds[1].get(), welcome.reply_region_size, Access::kRead);
+  if (!reply) return reply.error();
+  link->request_ = *std::move(request);
+  link->reply_ = *std::move(reply);
+  link->doorbell_ = std::move(greeting->fds[2]);
+  link->socket_ = std::move(greeting->socket);
+  if (base::Status read = link->read_header(); !read) return read.error();
+  link->spin_ns_ = calibrated_spin_ns();
+  return link;
+}
+
+// Takes the table of offsets, and believes it only as far as the regions reach.
+base::Status Link::read_header() {
+  if (reply_.size() < sizeof(ReplyHeader)) return bad_header(path_);
+  const auto& header = *reinterpret_cast<const ReplyHeader*>(reply_.data());
+  if (std::memcmp(header.magic, kMagic, sizeof kMagic) != 0) return bad_header(path_);
+  if (header.version_major != kVersionMajor) {
+    return Error{Code::kVersionMismatch, "the sidecar at " + path_ + " speaks protocol " +
+                                             std::to_string(header.version_major) +
+                                             ", this library speaks " +
+                                             std::to_string(kVersionMajor)};
+  }
+  slots_ = header.slots;
+  request_slot_size_ = header.request_slot_size;
+  reply_slot_size_ = header.reply_slot_size;
+  request_slots_offset_ = header.request_slots_offset;
+  reply_slots_offset_ = header.reply_slots_offset;
+  request_arena_offset_ = header.request_arena_offset;
+  request_arena_size_ = header.request_arena_size;
+  reply_arena_offset_ = header.reply_arena_offset;
+  reply_arena_size_ = header.reply_arena_size;
+  items_max_ = header.items_max;
+  text_bytes_max_ = header.text_bytes_max;
+  deadline_default_us_ = header.deadline_default_us;
+  const auto table_fits = [](std::uint64_t offset, std::uint64_t count, std::uint64_t stride,
+                             std::uint64_t least, std::uint64_t limit) {
+    return stride >= least && stride % 8 == 0 && offset % 8 == 0 && stride <= limit &&
+           base::fits(offset, count * stride, limit);
+  };
+  const bool good =
+      slots_ >= 1 && slots_ <= kSlotsMax && items_max_ >= 1 &&
+      table_fits(request_slots_offset_, slots_, request_slot_size_, sizeof(RequestSlot),
+                 request_.size()) &&
+      table_fits(reply_slots_offset_, slots_, reply_slot_size_, sizeof(ReplySlot), reply_.size()) &&
+      base::fits(request_arena_offset_, request_arena_size_, request_.size()) &&
+      base::fits(reply_arena_offset_, reply_arena_size_, reply_.size()) &&
+      request_arena_size_ % Arena::kUnit == 0;
+  if (!good) return bad_header(path_);
+  arena_ = Arena(request_arena_size_, slots_);
+  states_ = std::make_unique<SlotState[]>(slots_);
+  for (std::uint32_t slot = 0; slot < slots_; ++slot) free_[slot / 64] |= 1ULL << (slot % 64);
+  return base::ok();
+}
+
+RequestSlot& Link::request_slot(std::uint32_t slot) const {
+  return *reinterpret_cast<RequestSlot*>(request_.data() + request_slots_offset_ +
+                                         std::size_t{slot} * request_slot_size_);
+}
+
+const ReplySlot& Link::reply_slot(std::uint32_t slot) const {
+  return *reinterpret_cast<const ReplySlot*>(reply_.data() + reply_slots_offset_ +
+                                             std::size_t{slot} * reply_slot_size_);
+}
+
+// The lowest free slot, so that few calls at a time stay in few cache lines. Under the mutex.
+std::optional<std::uint32_t> Link::claim_slot() {
+  for (std::uint32_t word = 0; word < std::size(free_); ++word) {
+    if (free_[word] == 0) continue;
+    const auto bit = static_cast<std::uint32_t>(std::countr_zero(free_[word]));
+    free_[word] &= free_[word] - 1;
+    return word * 64 + bit;
+  }
+  return std::nullopt;
+}
+
+// Under the mutex.
+void Link::free_slot(std::uint32_t slot) {
+  SlotState& state = states_[slot];
+  if (state.arena_size > 0) arena_.release(state.arena_offset, state.arena_size);
+  state.arena_size = 0;
+  free_[slot / 64] |= 1ULL << (slot % 64);
+}
+
+// Slots of calls that nobody waits for any more, once the sidecar has answered. Under the mutex.
+void Link::collect_abandoned() {
+  for (std::uint32_t word = 0; word < std::size(abandoned_); ++word) {
+    for (std::uint64_t bits = abandoned_[word]; bits != 0; bits &= bits - 1) {
+      const std::uint32_t slot = word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
+      if (!replied(slot, states_[slot].generation, std::memory_order_acquire)) continue;
+      abandoned_[word] &= ~(1ULL << (slot % 64));
+      request_slot(slot).released.store(states_[slot].generation, std::memory_order_release);
+      free_slot(slot);
+    }
+  }
+}
+
+base::Result<Link::Claim> Link::claim(std::uint32_t payload_size) {
+  if (dead_.load(std::memory_order_relaxed)) return gone();
+  if (payload_size > kRequestInline && Arena::rounded(payload_size) > request_arena_size_) {
+    return Error{Code::kTooLarge, "a request of " + std::to_string(payload_size) +
+                                      " bytes does not fit in " +
+                                      std::to_string(request_arena_size_) +
+                                      " bytes (transport.request_arena_bytes)"};
+  }
+  const std::lock_guard lock(mutex_);
+  collect_abandoned();
+  const std::optional<std::uint32_t> slot = claim_slot();
+  if (!slot) {
+    return Error{Code::kBusy, "all " + std::to_string(slots_) +
+                                  " slots of this connection are in use (transport.slots)"};
+  }
+  Claim claim{.slot = *slot, .offset = 0, .payload = {}};
+  SlotState& state = states_[*slot];
+  state.arena_size = 0;
+  if (payload_size <= kRequestInline) {
+    claim.payload = {request_slot(*slot).payload, payload_size};
+    return claim;
+  }
+  const std::optional<std::uint32_t> offset = arena_.allocate(payload_size);
+  if (!offset) {
+    free_slot(*slot);
+    return Error{Code::kBusy, "no room for " + std::to_string(payload_size) +
+                                  " bytes beside the calls in flight "
+                                  "(transport.request_arena_bytes)"};
+  }
+  state.arena_offset = *offset;
+  state.arena_size = payload_size;
+  claim.offset = *offset;
+  claim.payload = {request_.data() + request_arena_offset_ + *offset, payload_size};
+  return claim;
+}
+
+base::Result<Ticket> Link::publish(const Claim& claim, const CallFields& fields,
+                                   std::uint32_t payload_size, base::Nanos deadline) {
+  RequestSlot& slot = request_slot(claim.slot);
+  SlotState& state = states_[claim.slot];
+  slot.op = static_cast<std::uint16_t>(fields.op);
+  slot.flags = 0;
+  slot.service = fields.service;
+  slot.items = fields.items;
+  slot.payload_size = payload_size;
+  slot.payload_offset = claim.offset;
+  slot.deadline_us = fields.deadline_us;
+  slot.trace = fields.trace;
+  slot.priority = 0;
+  slot.waiting.store(0, std::memory_order_relaxed);
+  auto& used = reinterpret_cast<RequestHeader*>(request_.data())->slots_used;
+  std::uint32_t seen = used.load(std::memory_order_relaxed);
+  while (seen <= claim.slot &&
+         !used.compare_exchange_weak(seen, claim.slot + 1, std::memory_order_seq_cst)) {
+  }
+  state.generation += 1;
+  // Release, for the fields and the payload above; and seq_cst, so that it is visible before
+  // `asleep` is read: else a sidecar that is just falling asleep would not see it, nor be rung.
+  slot.generation.store(state.generation, std::memory_order_seq_cst);
+  const auto& header = *reinterpret_cast<const ReplyHeader*>(reply_.data());
+  if (header.asleep.load(std::memory_order_seq_cst) != 0) {
+    const std::uint64_t one = 1;
+    [[maybe_unused]] const ssize_t rung = ::write(doorbell_.get(), &one, sizeof one);
+  }
+  return Ticket{claim.slot, state.generation, deadline};
+}
+
+bool Link::replied(std::uint32_t slot, std::uint64_t generation, std::memory_order order) const {
+  return reply_slot(slot).generation.load(order) == generation;
+}
+
+base::Error Link::gone() {
+  dead_.store(true, std::memory_order_relaxed);
+  return Error{Code::kSidecarGone, "the sidecar at " + path_ + " went away"};
+}
+
+base::Result<Answer> Link::wait(const Ticket& ticket) {
+  // Acquire: pairs with the sidecar's store in Connection::complete().
+  if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) return read_answer(ticket);
+  if (spin_ns_ > 0) {
+    const base::Nanos stop = base::now_ns() + spin_ns_;
+    do {
+      for (int i = 0; i < 16; ++i) {
+        if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) {
+          return read_answer(ticket);
+        }
+        spin_pause();
+      }
+    } while (base::now_ns() < stop);
+  }
+  RequestSlot& slot = request_slot(ticket.slot);
+  const std::atomic<std::uint32_t>* word = low_half(&reply_slot(ticket.slot).generation);
+  const auto before = static_cast<std::uint32_t>(ticket.generation - 1);
+  // seq_cst: visible before the generation is read again. See wait.h.
+  slot.waiting.store(1, std::memory_order_seq_cst);
+  FutexResult last = FutexResult::kWoken;
+  for (;;) {
+    if (replied(ticket.slot, ticket.generation, std::memory_order_seq_cst)) {
+      if (last == FutexResult::kTimedOut) count_rescue(ticket);
+      slot.waiting.store(0, std::memory_order_relaxed);
+      return read_answer(ticket);
+    }
+    if (hung_up(socket_.get())) {
+      // A reply may have been published between the two looks.
+      if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) continue;
+      abandon(ticket);
+      return gone();
+    }
+    const base::Nanos left = ticket.deadline - base::now_ns();
+    if (left <= 0) {
+      cancel(ticket);
+      return Error{Code::kDeadlineExceeded, "no answer within the call's timeout"};
+    }
+    last = futex_wait(word, before, std::min(left, kSleepMax));
+  }
+}
+
+// The sleep timed out and the reply is there. Usually both happened in the same moment, and the
+// sidecar says in `woken` that a wake was on its way; if it does not say so soon, the wake was lost.
+void Link::count_rescue(const Ticket& ticket) {
+  const auto& woken = reply_slot(ticket.slot).woken;
+  const base::Nanos stop = base::now_ns() + 2 * base::kMillisecond;
+  while (woken.load(std::memory_order_acquire) != static_cast<std::uint32_t>(ticket.generation)) {
+    if (base::now_ns() > stop) {
+      rescued_by_timeout_.fetch_add(1, std::memory_order_relaxed);
+      return;
+    }
+    spin_pause();
+  }
+}
+
+base::Result<Answer> Link::read_answer(const Ticket& ticket) {
+  const ReplySlot& slot = reply_slot(ticket.slot);
+  Answer answer;
+  answer.fields = {.code = static_cast<Code>(slot.code),
+                   .items = slot.items,
+                   .queue_us = slot.queue_us,
+                   .compute_us = slot.compute_us,
+                   .batch_texts = slot.batch_texts,
+                   .batch_clients = slot.batch_clients,
+                   .retry_after_us = slot.retry_after_us};
+  // It says so itself: the next call looks for another one.
+  if (answer.fields.code == Code::kSidecarGone) dead_.store(true, std::memory_order_relaxed);
+  if (slot.payload_size <= kReplyInline) {
+    answer.payload = {slot.payload, slot.payload_size};
+  } else if (base::fits(slot.payload_offset, slot.payload_size, reply_arena_size_)) {
+    answer.payload = {reply_.data() + reply_arena_offset_ + slot.payload_offset, slot.payload_size};
+  } else {
+    finish(ticket);
+    return Error{Code::kInternal, "the sidecar's reply lies outside its region"};
+  }
+  return answer;
+}
+
+void Link::finish(const Ticket& ticket) {
+  // Release: the payload was read before the sidecar may lend its memory to another reply.
+  request_slot(ticket.slot).released.store(ticket.generation, std::memory_order_release);
+  const std::lock_guard lock(mutex_);
+  free_slot(ticket.slot);
+}
+
+void Link::cancel(const Ticket& ticket) {
+  request_slot(ticket.slot)
+      .cancel.store(static_cast<std::uint32_t>(ticket.generation), std::memory_order_release);
+  abandon(ticket);
+}
+
+void Link::close_inherited() {
+  socket_.reset();
+  doorbell_.reset();
+}
+
+void Link::abandon(const Ticket& ticket) {
+  const std::lock_guard lock(mutex_);
+  abandoned_[ticket.slot / 64] |= 1ULL << (ticket.slot % 64);
+}
+
+}  // namespace nacelle::shm

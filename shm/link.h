@@ -1,0 +1,138 @@
+// One live connection of a client: the regions, the free slots, the room in the request arena.
+//
+// A Link never comes back from the dead. When the sidecar goes, every call on it fails with
+// kSidecarGone, and the Client makes a new one.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "shm/arena.h"
+#include "shm/handshake.h"
+#include "shm/layout.h"
+#include "shm/region.h"
+#include "sidecar/base/result.h"
+#include "sidecar/base/time.h"
+
+namespace nacelle::shm {
+
+// A call that has been published and not yet been read.
+struct Ticket {
+  std::uint32_t slot = 0;
+  std::uint64_t generation = 0;
+  base::Nanos deadline = 0;  // CLOCK_MONOTONIC
+};
+
+// What the sidecar answered; payload points into B and is valid until finish().
+struct Answer {
+  ReplyFields fields;
+  std::span<const std::byte> payload;
+};
+
+struct CallFields {
+  Op op = Op::kPing;
+  std::uint32_t service = 0;
+  std::uint32_t items = 0;
+  std::uint32_t deadline_us = 0;
+  std::uint64_t trace = 0;
+};
+
+class Link {
+ public:
+  // Connects to `path`; kUnavailable when nobody listens. `deadline` bounds the whole handshake.
+  static base::Result<std::shared_ptr<Link>> open(const std::string& path, const Hello& hello,
+                                                  base::Nanos deadline);
+
+  // Publishes a call of `payload_size` bytes that write(span) fills in. kBusy when no slot or no
+  // arena room is free now, kSidecarGone when the link is dead.
+  template <typename Write>
+  base::Result<Ticket> submit(const CallFields& fields, std::uint32_t payload_size,
+                              base::Nanos deadline, Write&& write) {
+    base::Result<Claim> claim = this->claim(payload_size);
+    if (!claim) return claim.error();
+    write(claim->payload);
+    return publish(*claim, fields, payload_size, deadline);
+  }
+
+  // Waits for the answer. After kDeadlineExceeded or kSidecarGone the ticket is used up; after an
+  // answer, finish() must follow once its payload has been read.
+  base::Result<Answer> wait(const Ticket& ticket);
+  void finish(const Ticket& ticket);
+  // Gives a call up and tells the sidecar so; its slot comes back once the sidecar has answered.
+  void cancel(const Ticket& ticket);
+
+  [[nodiscard]] std::uint32_t items_max() const { return items_max_; }
+  [[nodiscard]] std::uint32_t text_bytes_max() const { return text_bytes_max_; }
+  [[nodiscard]] std::uint32_t request_arena_size() const { return request_arena_size_; }
+  [[nodiscard]] std::uint32_t reply_arena_size() const { return reply_arena_size_; }
+  [[nodiscard]] std::uint32_t deadline_default_us() const { return deadline_default_us_; }
+  [[nodiscard]] bool dead() const { return dead_.load(std::memory_order_relaxed); }
+  // For a forked child, which must not keep its parent's connection alive: closes the descriptors.
+  void close_inherited();
+  [[nodiscard]] std::uint64_t rescued_by_timeout() const {
+    return rescued_by_timeout_.load(std::memory_order_relaxed);
+  }
+
+ private:
+  struct Claim {
+    std::uint32_t slot = 0;
+    std::uint32_t offset = 0;  // in A's arena, when the payload is not inline
+    std::span<std::byte> payload;
+  };
+  // The client's books about a slot; touched by the thread that owns the slot's call.
+  struct SlotState {
+    std::uint64_t generation = 0;  // the last one published
+    std::uint32_t arena_offset = 0;
+    std::uint32_t arena_size = 0;  // 0: the payload was inline
+  };
+
+  Link() : arena_(0, 0) {}
+  base::Status read_header();
+  base::Result<Claim> claim(std::uint32_t payload_size);
+  base::Result<Ticket> publish(const Claim& claim, const CallFields& fields,
+                               std::uint32_t payload_size, base::Nanos deadline);
+  std::optional<std::uint32_t> claim_slot();
+  void free_slot(std::uint32_t slot);
+  void abandon(const Ticket& ticket);
+  void collect_abandoned();
+  bool replied(std::uint32_t slot, std::uint64_t generation, std::memory_order order) const;
+  base::Result<Answer> read_answer(const Ticket& ticket);
+  void count_rescue(const Ticket& ticket);
+  base::Error gone();
+  [[nodiscard]] RequestSlot& request_slot(std::uint32_t slot) const;
+  [[nodiscard]] const ReplySlot& reply_slot(std::uint32_t slot) const;
+
+  std::string path_;
+  base::Fd socket_;
+  base::Fd doorbell_;
+  Mapping request_;  // A
+  Mapping reply_;    // B, read-only here
+  std::uint32_t slots_ = 0;
+  std::uint32_t request_slot_size_ = 0;
+  std::uint32_t reply_slot_size_ = 0;
+  std::uint32_t request_slots_offset_ = 0;
+  std::uint32_t reply_slots_offset_ = 0;
+  std::uint32_t request_arena_offset_ = 0;
+  std::uint32_t request_arena_size_ = 0;
+  std::uint32_t reply_arena_offset_ = 0;
+  std::uint32_t reply_arena_size_ = 0;
+  std::uint32_t items_max_ = 0;
+  std::uint32_t text_bytes_max_ = 0;
+  std::uint32_t deadline_default_us_ = 0;
+  base::Nanos spin_ns_ = 0;
+
+  std::atomic<bool> dead_{false};
+  std::atomic<std::uint64_t> rescued_by_timeout_{0};
+  std::mutex mutex_;  // guards everything below; never held while waiting or in shared memory
+  Arena arena_;       // A's
+  std::unique_ptr<SlotState[]> states_;
+  std::uint64_t free_[kSlotsMax / 64] = {};       // a bit per free slot
+  std::uint64_t abandoned_[kSlotsMax / 64] = {};  // published, given up on, not yet answered
+};
+
+}  // namespace nacelle::shm

@@ -1,0 +1,144 @@
+/* The C interface of libnacelle: ask the Nacelle sidecar beside you for embeddings and labels.
+ *
+ *   nacelle_client* client;
+ *   if (nacelle_connect(NULL, &client) != NACELLE_OK) die(nacelle_error());
+ *   nacelle_text text = {"an example", 10};
+ *   float vector[384];
+ *   if (nacelle_embed(client, "minilm", &text, 1, NULL, vector, 384, NULL, NULL) != NACELLE_OK) ...
+ *   nacelle_close(client);
+ *
+ * Threads    Any number of threads may use one client at the same time, each with calls of its own.
+ *            nacelle_close() must be the last call.
+ * Ownership  The caller owns every buffer it passes in; nothing is kept after a call returns.
+ * Errors     Functions return a nacelle_status; nacelle_error() then has the reason in words.
+ * Versions   Structs begin with their size: set it to sizeof, zero the rest. Fields are only added.
+ */
+#ifndef NACELLE_H
+#define NACELLE_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+#define NACELLE_API __attribute__((visibility("default")))
+
+typedef struct nacelle_client nacelle_client;
+
+/* What a caller can do about it. The numbers never change. */
+typedef enum nacelle_status {
+  NACELLE_OK = 0,
+  NACELLE_INVALID = 1,           /* the input is wrong; sending it again will not help */
+  NACELLE_NOT_FOUND = 2,         /* no such service */
+  NACELLE_TOO_LARGE = 3,         /* over a limit, which the message names with its option */
+  NACELLE_BUSY = 4,              /* no room now; try again after report.retry_after_us */
+  NACELLE_DEADLINE_EXCEEDED = 5, /* not answered within timeout_ms */
+  NACELLE_CANCELLED = 6,
+  NACELLE_SIDECAR_GONE = 7, /* the sidecar stopped and did not come back in time */
+  NACELLE_DENIED = 8,       /* this user is not on the sidecar's list */
+  NACELLE_VERSION_MISMATCH = 9,
+  NACELLE_UNAVAILABLE = 10, /* no sidecar there */
+  NACELLE_INTERNAL = 11
+} nacelle_status;
+
+typedef struct nacelle_options {
+  uint32_t size;               /* sizeof(nacelle_options) */
+  uint32_t connect_timeout_ms; /* how long to wait for a sidecar that is starting; 0: 5000 */
+  const char* socket;          /* NULL: $NACELLE_SOCKET, else /run/nacelle/nacelle.sock */
+  const char* name;            /* shown by nacellectl; NULL: the program's name; <= 63 bytes */
+} nacelle_options;
+
+typedef struct nacelle_text {
+  const char* data; /* UTF-8, needs no terminator */
+  size_t size;      /* bytes */
+} nacelle_text;
+
+typedef struct nacelle_call {
+  uint32_t size;       /* sizeof(nacelle_call) */
+  uint32_t timeout_ms; /* 0: the sidecar's default deadline */
+  uint64_t trace;      /* a number of your own, shown in traces */
+} nacelle_call;
+
+/* What happened to one text. */
+typedef struct nacelle_item {
+  uint16_t status;    /* nacelle_status: NACELLE_INVALID when it is not UTF-8; its row is zeros */
+  uint16_t truncated; /* 1: the text had more tokens than the model takes; the rest was not read */
+  uint32_t tokens;    /* tokens computed, special ones included */
+  uint32_t detail;    /* with NACELLE_INVALID: the offset of the first byte that is not UTF-8 */
+  uint32_t reserved;
+} nacelle_item;
+
+/* What happened to one call. */
+typedef struct nacelle_report {
+  uint32_t size;           /* sizeof(nacelle_report) */
+  uint32_t items_failed;   /* texts whose item.status is not NACELLE_OK */
+  uint32_t queue_us;       /* waiting for a batch */
+  uint32_t compute_us;     /* in batches */
+  uint32_t batch_texts;    /* texts in the largest batch that held one of ours */
+  uint32_t batch_clients;  /* client processes in that batch */
+  uint32_t retry_after_us; /* with NACELLE_BUSY */
+  uint32_t reserved;
+} nacelle_report;
+
+/* What a service answers with. */
+typedef struct nacelle_description {
+  uint32_t size;         /* sizeof(nacelle_description) */
+  uint32_t embed_width;  /* floats per embedding; 0: does not embed */
+  uint32_t labels;       /* scores per text; 0: does not classify */
+  uint32_t tokens_max;   /* per text; longer texts are truncated */
+  uint32_t multi_label;  /* 1: scores are independent and do not sum to 1 */
+  char digest[65];       /* SHA-256 of the model, lower-case hex, terminated */
+  char architecture[65]; /* terminated */
+} nacelle_description;
+
+/* Connects; *client is set only on success. options may be NULL. */
+NACELLE_API nacelle_status nacelle_connect(const nacelle_options* options, nacelle_client** client);
+
+/* Frees the client and its connection. NULL is allowed. */
+NACELLE_API void nacelle_close(nacelle_client* client);
+
+/* Fills *description (its size set by the caller). Answered from memory after the first time. */
+NACELLE_API nacelle_status nacelle_describe(nacelle_client* client, const char* service,
+                                            nacelle_description* description);
+
+/* Copies label number `index` and a terminator into text[capacity]; the label is cut when it does
+ * not fit. *needed, unless NULL, is its length without the terminator. */
+NACELLE_API nacelle_status nacelle_label(nacelle_client* client, const char* service,
+                                         uint32_t index, char* text, size_t capacity,
+                                         size_t* needed);
+
+/* Embeds texts[count], count >= 1. vectors: [count][embed_width] floats; capacity: how many floats
+ * it has room for. items: [count] or NULL. Without items one bad text fails the whole call; with
+ * items it fails alone. call and report may be NULL. */
+NACELLE_API nacelle_status nacelle_embed(nacelle_client* client, const char* service,
+                                         const nacelle_text* texts, size_t count,
+                                         const nacelle_call* call, float* vectors, size_t capacity,
+                                         nacelle_item* items, nacelle_report* report);
+
+/* The same for labels. scores: [count][labels] probabilities, in the order of the labels. */
+NACELLE_API nacelle_status nacelle_classify(nacelle_client* client, const char* service,
+                                            const nacelle_text* texts, size_t count,
+                                            const nacelle_call* call, float* scores,
+                                            size_t capacity, nacelle_item* items,
+                                            nacelle_report* report);
+
+/* Sends data[size] and receives it back: a round trip without work. size <= 1 MiB. */
+NACELLE_API nacelle_status nacelle_ping(nacelle_client* client, void* data, size_t size);
+
+/* The reason for this thread's last status other than NACELLE_OK; never NULL. Valid until the next
+ * call of this thread. */
+NACELLE_API const char* nacelle_error(void);
+
+/* The word for a status: "too_large". Never NULL. */
+NACELLE_API const char* nacelle_status_name(nacelle_status status);
+
+/* The version of this library: "0.1.0". */
+NACELLE_API const char* nacelle_version(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* NACELLE_H */

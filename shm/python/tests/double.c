@@ -1,0 +1,298 @@
+/* A libnacelle that answers by itself, without a sidecar: for the tests of the Python binding.
+ *
+ * It tests how arguments arrive and how results and errors come back, nothing else; what a real
+ * sidecar answers is tested in test_sidecar.py. Every name here is a service:
+ *
+ *   "sizes"      embeds to {bytes of the text, its first byte, its index}, classifies by length
+ *   "embeds"     the same, without labels;  "labels": the same, without embeddings
+ *   "status:N"   every embed and classify returns the nacelle_status N
+ *   "item:N"     the last text has the status N
+ *   "blocks"     a call waits until double_release()
+ *   "grows"      after its first call it is another model with one float more per row
+ *   "restless"   it is another model after every call
+ */
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "nacelle.h"
+
+#ifndef DOUBLE_VERSION
+#define DOUBLE_VERSION "0.1.0"
+#endif
+
+enum { kWidth = 3, kLabels = 3, kTokensMax = 16, kReleaseWaitSeconds = 20 };
+
+struct nacelle_client {
+  unsigned generation; /* of the models: "grows" and "restless" raise it */
+};
+
+static _Thread_local char error_text[256] = "no error";
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static int open_clients, blocked_calls, releases;
+/* What the last connect and the last call were given. */
+static uint32_t last_connect_timeout_ms, last_timeout_ms;
+static char last_socket[256], last_name[256];
+
+static nacelle_status fail(nacelle_status status, const char* text) {
+  snprintf(error_text, sizeof error_text, "%s", text);
+  return status;
+}
+
+NACELLE_API int double_open_clients(void) {
+  pthread_mutex_lock(&mutex);
+  const int count = open_clients;
+  pthread_mutex_unlock(&mutex);
+  return count;
+}
+
+/* Waits until `count` calls are blocked; 0 when that does not happen. */
+NACELLE_API int double_wait_blocked(int count) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += kReleaseWaitSeconds;
+  pthread_mutex_lock(&mutex);
+  int error = 0;
+  while (blocked_calls < count && error == 0) {
+    error = pthread_cond_timedwait(&changed, &mutex, &until);
+  }
+  pthread_mutex_unlock(&mutex);
+  return error == 0;
+}
+
+/* Lets every blocked call go on. */
+NACELLE_API void double_release(void) {
+  pthread_mutex_lock(&mutex);
+  ++releases;
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&mutex);
+}
+
+NACELLE_API uint32_t double_connect_timeout_ms(void) { return last_connect_timeout_ms; }
+NACELLE_API uint32_t double_timeout_ms(void) { return last_timeout_ms; }
+NACELLE_API const char* double_socket(void) { return last_socket; }
+NACELLE_API const char* double_name(void) { return last_name; }
+
+/* One line per struct ("struct size") and per field ("struct.field offset size"). */
+#define STRUCT(s) #s, sizeof(s), (size_t)0
+#define FIELD(s, f) #s "." #f, offsetof(s, f), sizeof(((s*)0)->f)
+static const struct {
+  const char* name;
+  size_t first;
+  size_t second;
+} kLayout[] = {
+    {STRUCT(nacelle_options)},
+    {FIELD(nacelle_options, size)},
+    {FIELD(nacelle_options, connect_timeout_ms)},
+    {FIELD(nacelle_options, socket)},
+    {FIELD(nacelle_options, name)},
+    {STRUCT(nacelle_text)},
+    {FIELD(nacelle_text, data)},
+    {FIELD(nacelle_text, size)},
+    {STRUCT(nacelle_call)},
+    {FIELD(nacelle_call, size)},
+    {FIELD(nacelle_call, timeout_ms)},
+    {FIELD(nacelle_call, trace)},
+    {STRUCT(nacelle_item)},
+    {FIELD(nacelle_item, status)},
+    {FIELD(nacelle_item, truncated)},
+    {FIELD(nacelle_item, tokens)},
+    {FIELD(nacelle_item, detail)},
+    {FIELD(nacelle_item, reserved)},
+    {STRUCT(nacelle_report)},
+    {FIELD(nacelle_report, size)},
+    {FIELD(nacelle_report, items_failed)},
+    {FIELD(nacelle_report, queue_us)},
+    {FIELD(nacelle_report, compute_us)},
+    {FIELD(nacelle_report, batch_texts)},
+    {FIELD(nacelle_report, batch_clients)},
+    {FIELD(nacelle_report, retry_after_us)},
+    {FIELD(nacelle_report, reserved)},
+    {STRUCT(nacelle_description)},
+    {FIELD(nacelle_description, size)},
+    {FIELD(nacelle_description, embed_width)},
+    {FIELD(nacelle_description, labels)},
+    {FIELD(nacelle_description, tokens_max)},
+    {FIELD(nacelle_description, multi_label)},
+    {FIELD(nacelle_description, digest)},
+    {FIELD(nacelle_description, architecture)},
+};
+
+/* Line number `index` of the layout, or 0 after the last. */
+NACELLE_API int double_layout(size_t index, const char** name, size_t* first, size_t* second) {
+  if (index >= sizeof kLayout / sizeof kLayout[0]) return 0;
+  *name = kLayout[index].name;
+  *first = kLayout[index].first;
+  *second = kLayout[index].second;
+  return 1;
+}
+
+nacelle_status nacelle_connect(const nacelle_options* options, nacelle_client** client) {
+  last_connect_timeout_ms = options->connect_timeout_ms;
+  snprintf(last_socket, sizeof last_socket, "%s", options->socket ? options->socket : "(null)");
+  snprintf(last_name, sizeof last_name, "%s", options->name ? options->name : "(null)");
+  if (strcmp(last_socket, "nobody") == 0) return fail(NACELLE_UNAVAILABLE, "nobody is there");
+  *client = calloc(1, sizeof(nacelle_client));
+  pthread_mutex_lock(&mutex);
+  ++open_clients;
+  pthread_mutex_unlock(&mutex);
+  return NACELLE_OK;
+}
+
+void nacelle_close(nacelle_client* client) {
+  if (client == NULL) return;
+  free(client);
+  pthread_mutex_lock(&mutex);
+  --open_clients;
+  pthread_mutex_unlock(&mutex);
+}
+
+static uint32_t extra_floats(const nacelle_client* client, const char* service) {
+  return strcmp(service, "grows") == 0 && client->generation > 0 ? 1 : 0;
+}
+
+nacelle_status nacelle_describe(nacelle_client* client, const char* service,
+                                nacelle_description* description) {
+  if (strcmp(service, "nothing") == 0) return fail(NACELLE_NOT_FOUND, "no service \"nothing\"");
+  if (description->size != sizeof *description) return fail(NACELLE_INTERNAL, "size not set");
+  description->embed_width =
+      strcmp(service, "labels") == 0 ? 0 : kWidth + extra_floats(client, service);
+  description->labels = strcmp(service, "embeds") == 0 ? 0 : kLabels;
+  description->tokens_max = kTokensMax;
+  description->multi_label = 0;
+  snprintf(description->digest, sizeof description->digest, "%064x", client->generation);
+  snprintf(description->architecture, sizeof description->architecture, "double");
+  return NACELLE_OK;
+}
+
+nacelle_status nacelle_label(nacelle_client* client, const char* service, uint32_t index,
+                             char* text, size_t capacity, size_t* needed) {
+  (void)client, (void)service;
+  char label[400] = "\xea\xb8\x8d\xec\xa0\x95"; /* two Hangul syllables */
+  if (index == 1) snprintf(label, sizeof label, "short");
+  if (index == 2) memset(label, 'x', 300), label[300] = '\0';
+  *needed = strlen(label);
+  snprintf(text, capacity, "%s", label);
+  return NACELLE_OK;
+}
+
+/* The offset of the first encoded surrogate, the one kind of bad UTF-8 that comes from a str. */
+static size_t find_surrogate(nacelle_text text) {
+  for (size_t i = 0; i + 1 < text.size; ++i) {
+    if ((unsigned char)text.data[i] == 0xED && (unsigned char)text.data[i + 1] >= 0xA0) return i;
+  }
+  return text.size;
+}
+
+static nacelle_status block(void) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += kReleaseWaitSeconds;
+  pthread_mutex_lock(&mutex);
+  const int before = releases;
+  ++blocked_calls;
+  pthread_cond_broadcast(&changed);
+  int error = 0;
+  while (releases == before && error == 0) {
+    error = pthread_cond_timedwait(&changed, &mutex, &until);
+  }
+  --blocked_calls;
+  pthread_mutex_unlock(&mutex);
+  return error == 0 ? NACELLE_OK : fail(NACELLE_DEADLINE_EXCEEDED, "nobody released the call");
+}
+
+static nacelle_status run(nacelle_client* client, const char* service, const nacelle_text* texts,
+                          size_t count, const nacelle_call* call, float* rows, size_t capacity,
+                          size_t width, nacelle_item* items, nacelle_report* report) {
+  unsigned number;
+  last_timeout_ms = call ? call->timeout_ms : 0;
+  if (count == 0) return fail(NACELLE_INTERNAL, "no texts arrived");
+  if (report->size != sizeof *report) return fail(NACELLE_INTERNAL, "size not set");
+  if (sscanf(service, "status:%u", &number) == 1) {
+    report->retry_after_us = 2500;
+    return fail((nacelle_status)number, "as the test wanted");
+  }
+  if (strcmp(service, "restless") == 0 || (strcmp(service, "grows") == 0 && !client->generation)) {
+    ++client->generation;
+    width += extra_floats(client, service);
+  }
+  if (capacity < count * width) return fail(NACELLE_INVALID, "the output is too small");
+  if (strcmp(service, "blocks") == 0) {
+    const nacelle_status status = block();
+    if (status != NACELLE_OK) return status;
+  }
+  for (size_t i = 0; i < count; ++i) {
+    const size_t bad = find_surrogate(texts[i]);
+    memset(&items[i], 0, sizeof items[i]);
+    memset(rows + i * width, 0, width * sizeof *rows);
+    items[i].tokens = (uint32_t)texts[i].size;
+    if (items[i].tokens > kTokensMax) {
+      items[i].tokens = kTokensMax;
+      items[i].truncated = 1;
+    }
+    if (sscanf(service, "item:%u", &number) == 1 && i + 1 == count) {
+      items[i].status = (uint16_t)number;
+    }
+    if (bad < texts[i].size) {
+      items[i].status = NACELLE_INVALID;
+      items[i].detail = (uint32_t)bad;
+    }
+    report->items_failed += items[i].status != NACELLE_OK;
+    if (items[i].status != NACELLE_OK) continue;
+    rows[i * width] = (float)texts[i].size;
+    rows[i * width + 1] = texts[i].size ? (float)(unsigned char)texts[i].data[0] : 0.0F;
+    rows[i * width + 2] = (float)i;
+  }
+  report->queue_us = 11;
+  report->compute_us = 22;
+  report->batch_texts = 33;
+  report->batch_clients = 2;
+  return NACELLE_OK;
+}
+
+nacelle_status nacelle_embed(nacelle_client* client, const char* service, const nacelle_text* texts,
+                             size_t count, const nacelle_call* call, float* vectors,
+                             size_t capacity, nacelle_item* items, nacelle_report* report) {
+  return run(client, service, texts, count, call, vectors, capacity,
+             kWidth + extra_floats(client, service), items, report);
+}
+
+nacelle_status nacelle_classify(nacelle_client* client, const char* service,
+                                const nacelle_text* texts, size_t count, const nacelle_call* call,
+                                float* scores, size_t capacity, nacelle_item* items,
+                                nacelle_report* report) {
+  const nacelle_status status =
+      run(client, service, texts, count, call, scores, capacity, kLabels, items, report);
+  for (size_t i = 0; status == NACELLE_OK && i < count; ++i) {
+    if (items[i].status != NACELLE_OK) continue;
+    const int is_long = texts[i].size > kTokensMax;
+    scores[i * kLabels] = 0.25F;
+    scores[i * kLabels + 1] = is_long ? 0.125F : 0.625F;
+    scores[i * kLabels + 2] = is_long ? 0.625F : 0.125F;
+  }
+  return status;
+}
+
+/* Turns the bytes around, so that a test sees that they were here. */
+nacelle_status nacelle_ping(nacelle_client* client, void* data, size_t size) {
+  (void)client;
+  if (size > (1U << 20)) return fail(NACELLE_TOO_LARGE, "a ping has at most 1 MiB");
+  unsigned char* bytes = data;
+  for (size_t i = 0; i < size / 2; ++i) {
+    const unsigned char byte = bytes[i];
+    bytes[i] = bytes[size - 1 - i];
+    bytes[size - 1 - i] = byte;
+  }
+  return NACELLE_OK;
+}
+
+const char* nacelle_error(void) { return error_text; }
+const char* nacelle_status_name(nacelle_status status) {
+  (void)status;
+  return "unnamed";
+}
+const char* nacelle_version(void) { return DOUBLE_VERSION; }

@@ -1,0 +1,67 @@
+"""The structs of _native.py are those of nacelle.h, as a C compiler lays them out."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+from typing import Any
+
+import numpy as np
+from conftest import SOURCE_TREE
+
+from nacelle import Code, _native
+
+STRUCTS: dict[str, Any] = {
+    "nacelle_options": _native.Options,
+    "nacelle_text": _native.TEXT,
+    "nacelle_call": _native.Call,
+    "nacelle_item": _native.ITEM,
+    "nacelle_report": _native.Report,
+    "nacelle_description": _native.Description,
+}
+
+
+def layout_in_c(knobs: ctypes.CDLL) -> dict[str, tuple[int, int]]:
+    layout: dict[str, tuple[int, int]] = {}
+    name, first, second = ctypes.c_char_p(), ctypes.c_size_t(), ctypes.c_size_t()
+    while knobs.double_layout(
+        len(layout), ctypes.byref(name), ctypes.byref(first), ctypes.byref(second)
+    ):
+        layout[(name.value or b"").decode()] = (first.value, second.value)
+    return layout
+
+
+def layout_in_python() -> dict[str, tuple[int, int]]:
+    layout: dict[str, tuple[int, int]] = {}
+    for name, struct in STRUCTS.items():
+        if isinstance(struct, np.dtype):
+            layout[name] = (struct.itemsize, 0)
+            for field, (kind, offset, *_) in (struct.fields or {}).items():
+                layout[f"{name}.{field}"] = (offset, kind.itemsize)
+        else:
+            layout[name] = (ctypes.sizeof(struct), 0)
+            for field, *_ in struct._fields_:
+                at = getattr(struct, field)
+                layout[f"{name}.{field}"] = (at.offset, at.size)
+    return layout
+
+
+def test_every_struct_has_the_size_and_offsets_that_a_c_compiler_gives_it(
+    knobs: ctypes.CDLL,
+) -> None:
+    assert layout_in_python() == layout_in_c(knobs)
+
+
+def test_every_status_has_the_number_that_the_header_gives_it() -> None:
+    header = (SOURCE_TREE / "shm" / "nacelle.h").read_text()
+    numbers = {
+        name: int(number) for name, number in re.findall(r"^ *NACELLE_(\w+) = (\d+)", header, re.M)
+    }
+    assert {code.name: code.value for code in Code} == numbers
+    assert len(numbers) >= 12
+
+
+def test_every_function_of_the_header_is_known() -> None:
+    header = (SOURCE_TREE / "shm" / "nacelle.h").read_text()
+    declared = set(re.findall(r"^NACELLE_API [^(]*\b(nacelle_\w+)\(", header, re.M))
+    assert declared == set(_native._FUNCTIONS)

@@ -1,0 +1,20 @@
+// The memory that two processes share, and the waiting that goes with it. No policy and no threads
+// of its own. Read in this order:
+//
+//   layout.h       every shared byte: who writes it, what it means, where it is
+//   region.h       sealed memfds; Untrusted, the only way to look at memory a peer can change
+//   arena.h        room for payloads, with private books
+//   handshake.h    the socket: credentials, versions, passing descriptors
+//   wait.h         spin, then sleep, without losing a wake-up
+//   connection.h   the sidecar's end: take requests, put replies      } one protocol,
+//   link.h         the client's end: publish calls, wait for answers  } seen from both sides
+//   client.h       what a C++ application links: reconnects, long lists, many threads
+//   nacelle.h      the same for C, and for the Python package in python/
+//
+// docs/formats/shm.md is the same layout as a document. This header is what sidecar/ includes.
+#pragma once
+
+#include "shm/connection.h"
+#include "shm/handshake.h"
+#include "shm/layout.h"
+#include "shm/wait.h"

@@ -1,0 +1,45 @@
+// Waiting for a word that another process stores: spin for as long as a wake would cost, then sleep
+// in the kernel.
+//
+// No wake-up is lost as long as both sides keep this order:
+//
+//   waker    store word (release)      full barrier   load waiting, and wake when it is set
+//   waiter   store waiting (seq_cst)   re-check word  FUTEX_WAIT on the word's value
+//
+// Either the waiter sees the new word, or the waker sees the flag; the kernel closes the gap between
+// the re-check and the sleep. Time-outs are a backstop only: a wait that one of them rescued counts.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+
+#include "sidecar/base/time.h"
+
+namespace nacelle::shm {
+
+// Tells the CPU that this is a spin loop.
+inline void spin_pause() { __builtin_ia32_pause(); }
+
+// Nanoseconds worth spinning before sleeping: the measured cost of a wake between two threads of
+// this machine, at most 50 µs; 0 where fewer than two CPUs are usable (affinity and cgroup quota),
+// since then the spinner keeps from running the one it waits for. Measured once per process, in
+// about a millisecond. Never a learning average: after one sleep it would learn to always sleep.
+base::Nanos calibrated_spin_ns();
+inline constexpr base::Nanos kSpinMax = 50 * base::kMicrosecond;
+
+enum class FutexResult { kWoken, kTimedOut };
+
+// Sleeps while *word == expected, until a wake or for `timeout` nanoseconds (at least 1). Works on
+// read-only mappings and between processes. Spurious wakes happen: re-check.
+FutexResult futex_wait(const std::atomic<std::uint32_t>* word, std::uint32_t expected,
+                       base::Nanos timeout);
+
+// Wakes all who sleep on the word.
+void futex_wake(const std::atomic<std::uint32_t>* word);
+
+// The half of a generation that a futex can watch: the low one, first in little-endian order.
+inline const std::atomic<std::uint32_t>* low_half(const std::atomic<std::uint64_t>* word) {
+  return reinterpret_cast<const std::atomic<std::uint32_t>*>(word);
+}
+
+}  // namespace nacelle::shm

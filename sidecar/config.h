@@ -1,0 +1,126 @@
+// What an operator can decide. Every option is declared once: a member here with its default, and
+// one line in config/fields.cc with its name, unit, bounds and help.
+//
+// From these two lines an option shows up in
+//
+//   the YAML file      transport: {slots: 128}, or transport.slots: 128
+//   the environment    NACELLE_TRANSPORT_SLOTS=128
+//   the flags          --transport.slots=128
+//   the help           nacelled --help, nacellectl config explain, docs/OPTIONS.md
+//
+// A flag wins over the environment, the environment over the file, the file over the default; an
+// option is taken whole from one place (lists and services are not merged).
+//
+//   config/fields.h     the list of options and the types they can have
+//   config/value.h      text to value and back, with bounds
+//   config/yaml.h flags.h environment.h     the three places settings come from
+//   config/report.h     help, explain, docs
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sidecar/base/log.h"
+#include "sidecar/base/result.h"
+
+namespace nacelle::sidecar {
+
+// A model under the name that clients call it by.
+struct Service {
+  std::string name;   // [a-z0-9._-], 1 to 63 characters
+  std::string model;  // a directory when it holds a '/', otherwise an entry of the model store
+};
+
+struct Config {
+  std::string config;  // the YAML file; empty means there is none
+  std::string socket = "/run/nacelle/nacelle.sock";
+  std::string models = "/var/lib/nacelle/models";
+  std::vector<Service> services;  // sorted by name
+
+  struct Control {
+    std::string socket = "/run/nacelle/control.sock";
+    std::uint32_t connections_max = 16;
+  } control;
+
+  struct Log {
+    base::LogLevel level = base::LogLevel::kInfo;
+  } log;
+
+  struct Transport {
+    std::uint32_t connections_max = 64;
+    std::uint32_t slots = 64;  // requests in flight per connection
+    std::uint64_t request_arena_bytes = 2ULL << 20;
+    std::uint64_t reply_arena_bytes = 4ULL << 20;
+    std::vector<std::uint32_t> allow_uids;
+    std::vector<std::uint32_t> allow_gids;
+    std::int32_t spin_us = -1;  // -1: calibrated at start
+  } transport;
+
+  struct Limits {
+    std::uint64_t text_bytes_max = 1ULL << 20;
+    std::uint32_t items_max = 4096;  // texts per request
+  } limits;
+
+  struct Scheduler {
+    std::uint32_t batch_tokens_max = 4096;
+    std::uint32_t max_delay_us = 0;
+    std::uint32_t queue_requests_max = 1024;
+    std::uint64_t queue_tokens_max = 1ULL << 20;
+    std::uint32_t deadline_default_ms = 30'000;
+  } scheduler;
+
+  struct Kernels {
+    std::string backend = "auto";
+    std::uint32_t threads = 0;  // 0: the CPUs this process may use
+  } kernels;
+
+  struct Shutdown {
+    std::uint32_t drain_timeout_ms = 10'000;
+  } shutdown;
+};
+
+// One option as people see it. All text, so that it travels to nacellectl unchanged.
+struct Option {
+  std::string name;           // "transport.slots"
+  std::string flag;           // "--transport.slots"
+  std::string environment;    // "NACELLE_TRANSPORT_SLOTS"
+  std::string type;           // "whole number"
+  std::string unit;           // "requests"; empty when there is none
+  std::string bounds;         // "1 to 256"
+  std::string default_value;  // "64"
+  std::string value;          // "128"
+  std::string source;  // "default", "/etc/nacelle.yaml:3:10", "NACELLE_...", "--transport.slots"
+  std::string help;    // one or more sentences
+};
+
+// What the command line asks for. Valid: every bound and every rule between options holds.
+struct LoadedConfig {
+  Config config;
+  std::vector<Option> options;  // one per option, in the order of the list
+
+  // When set, print this on standard output and leave with success instead of serving (--help,
+  // --version, --explain, --print-options-markdown). `config` is then not to be used.
+  std::optional<std::string> print;
+
+  // An error about a value that only a later stage can judge (does this backend exist?), told like
+  // the errors of load_config: the option, its value, where it was set, then `why`.
+  [[nodiscard]] base::Error refuse(std::string_view option, std::string_view why) const;
+};
+
+// Reads flags, environment and file, in that order of precedence. Nothing but the YAML file is
+// opened. `environment` is an environ: "NAME=value" strings, null at the end. Errors: kInvalid
+// with every problem found (up to 20), kNotFound, kDenied or kTooLarge for the file itself.
+base::Result<LoadedConfig> load_config(int argc, const char* const* argv,
+                                       const char* const* environment);
+
+// The version of this build: "0.1.0".
+std::string_view version();
+
+// Where a service's model lies: `model` itself when it is a directory, otherwise the entry of that
+// name in the model store.
+std::string model_directory(const Config& config, const Service& service);
+
+}  // namespace nacelle::sidecar

@@ -1,0 +1,89 @@
+#include "sidecar/config/fields.h"
+
+namespace nacelle::config {
+
+std::string Field::flag() const { return "--" + std::string(name); }
+
+std::string Field::environment() const {
+  std::string variable = "NACELLE_";
+  for (const char c : name) {
+    variable += c == '.' ? '_' : c >= 'a' && c <= 'z' ? static_cast<char>(c - 'a' + 'A') : c;
+  }
+  return variable;
+}
+
+std::vector<Field> fields(Config& c) {
+  using I32 = Whole<std::int32_t>;
+  using U32 = Whole<std::uint32_t>;
+  using U64 = Whole<std::uint64_t>;
+  constexpr std::uint64_t kKiB = 1ULL << 10;
+  constexpr std::uint64_t kMiB = 1ULL << 20;
+  constexpr std::uint64_t kGiB = 1ULL << 30;
+  return {
+      {"config", "", Path{&c.config, true},
+       "The YAML file with the other options. Only as a flag or in the environment."},
+      {"socket", "", SocketPath{&c.socket},
+       "The Unix socket that applications connect to. Mount its directory into their containers."},
+      {"models", "", Path{&c.models}, "The directory of the model store."},
+      {"services", "", Services{&c.services},
+       "The models to serve, each under the name that clients use. In YAML a map of names to "
+       "models; as a flag or in the environment name=model,name=model. A model is a directory when "
+       "it holds a '/', otherwise an entry of the model store."},
+
+      {"control.socket", "", SocketPath{&c.control.socket},
+       "The Unix socket that nacellectl connects to. Only the sidecar's own user and root may."},
+      {"control.connections_max", "connections", U32{&c.control.connections_max, 1, 256},
+       "Operators' connections at the same time."},
+
+      {"log.level", "", Level{&c.log.level}, "The least important lines to log."},
+
+      {"transport.connections_max", "connections", U32{&c.transport.connections_max, 1, 1024},
+       "Application connections at the same time. Each takes the two arenas below."},
+      {"transport.slots", "requests", U32{&c.transport.slots, 1, 256},
+       "Requests that one connection can have in flight."},
+      {"transport.request_arena_bytes", "bytes",
+       U64{&c.transport.request_arena_bytes, 64 * kKiB, kGiB},
+       "Memory per connection for the texts of requests in flight."},
+      {"transport.reply_arena_bytes", "bytes", U64{&c.transport.reply_arena_bytes, 64 * kKiB, kGiB},
+       "Memory per connection for the results of requests in flight."},
+      {"transport.allow_uids", "", Ids{&c.transport.allow_uids},
+       "Users that may connect besides root and the sidecar's own, by number."},
+      {"transport.allow_gids", "", Ids{&c.transport.allow_gids},
+       "Groups whose members may connect, by number. A process counts by its primary group."},
+      {"transport.spin_us", "us", I32{&c.transport.spin_us, 0, 1000, -1},
+       "How long the sidecar looks for the next request before it sleeps. \"auto\" measures what a "
+       "wake-up costs at start and spins that long, at most 50 us; with fewer than two usable CPUs "
+       "it does not spin."},
+
+      {"limits.text_bytes_max", "bytes", U64{&c.limits.text_bytes_max, 1, 64 * kMiB},
+       "The longest text that a request may hold. Longer ones are refused."},
+      {"limits.items_max", "texts", U32{&c.limits.items_max, 1, 65'536},
+       "Texts that one request may hold."},
+
+      {"scheduler.batch_tokens_max", "tokens", U32{&c.scheduler.batch_tokens_max, 16, 1'048'576},
+       "Tokens that one batch may hold. A single text with more of them makes a batch of its own."},
+      {"scheduler.max_delay_us", "us", U32{&c.scheduler.max_delay_us, 0, 1'000'000},
+       "How long a request may wait for others to share its batch. At 0 a batch takes what is "
+       "there when the device becomes free."},
+      {"scheduler.queue_requests_max", "requests", U32{&c.scheduler.queue_requests_max, 1, 65'536},
+       "Requests that may wait. More are answered \"busy\"."},
+      {"scheduler.queue_tokens_max", "tokens",
+       U64{&c.scheduler.queue_tokens_max, 1024, 1'073'741'824},
+       "Tokens of requests that may wait, 8 bytes each. A request that finds the queue empty is "
+       "taken whatever its size."},
+      {"scheduler.deadline_default_ms", "ms", U32{&c.scheduler.deadline_default_ms, 1, 3'600'000},
+       "The time after which a request that names no deadline is given up."},
+
+      {"kernels.backend", "", BackendName{&c.kernels.backend},
+       "What computes: a backend (cpu, reference), a backend with a target (cpu/avx2), or \"auto\" "
+       "for the best that this machine has."},
+      {"kernels.threads", "threads", U32{&c.kernels.threads, 1, 1024, 0},
+       "Threads that compute. \"auto\" takes the CPUs that this process may use: its affinity mask "
+       "and cgroup quota count."},
+
+      {"shutdown.drain_timeout_ms", "ms", U32{&c.shutdown.drain_timeout_ms, 0, 3'600'000},
+       "How long SIGTERM waits for requests in flight before it drops them."},
+  };
+}
+
+}  // namespace nacelle::config

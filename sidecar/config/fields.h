@@ -1,0 +1,68 @@
+// The shape of an option: its names, the kinds of values there are, and the list of all options.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+#include "sidecar/config.h"
+
+namespace nacelle::config {
+
+using sidecar::Config;
+using sidecar::Service;
+
+// Longest path of a Unix socket: sun_path has 108 bytes, the last one a 0.
+inline constexpr std::size_t kSocketPathMax = 107;
+inline constexpr std::size_t kPathMax = 4095;
+inline constexpr std::size_t kServicesMax = 64;
+inline constexpr std::size_t kServiceNameMax = 63;
+inline constexpr std::size_t kIdsMax = 64;
+
+// The kinds of options. Each points at its member and holds its bounds.
+struct SocketPath {
+  std::string* value;
+};
+struct Path {
+  std::string* value;
+  bool may_be_empty = false;
+};
+struct BackendName {
+  std::string* value;
+};
+template <typename T>
+struct Whole {
+  T* value;
+  T min;
+  T max;
+  std::optional<T> automatic = std::nullopt;  // the value that "auto" stands for
+};
+struct Level {
+  base::LogLevel* value;
+};
+struct Ids {
+  std::vector<std::uint32_t>* value;
+};
+struct Services {
+  std::vector<Service>* value;
+};
+using Target = std::variant<SocketPath, Path, BackendName, Whole<std::int32_t>,
+                            Whole<std::uint32_t>, Whole<std::uint64_t>, Level, Ids, Services>;
+
+struct Field {
+  std::string_view name;  // dotted, as in the YAML file
+  std::string_view unit;  // "bytes", "ms"; empty when there is none
+  Target target;
+  std::string_view help;  // full sentences
+
+  [[nodiscard]] std::string flag() const;         // "--transport.slots"
+  [[nodiscard]] std::string environment() const;  // "NACELLE_TRANSPORT_SLOTS"
+};
+
+// THE LIST of options, bound to the members of `config`, which outlives the result.
+std::vector<Field> fields(Config& config);
+
+}  // namespace nacelle::config

@@ -1,0 +1,79 @@
+// control::Client: the asking side of the control socket. Declared in api.h.
+#include <sys/socket.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "sidecar/base/file.h"
+#include "sidecar/control/api.h"
+#include "sidecar/control/wire.h"
+
+namespace nacelle::control {
+
+base::Result<Client> Client::connect(const std::string& path, int timeout_ms) {
+  sockaddr_un address{};
+  address.sun_family = AF_UNIX;
+  if (path.empty() || path.size() >= sizeof address.sun_path) {
+    return base::Error{base::Code::kInvalid, "the path of a socket has 1 to " +
+                                                 std::to_string(sizeof address.sun_path - 1) +
+                                                 " bytes, \"" + path.substr(0, 120) + "\" has " +
+                                                 std::to_string(path.size())};
+  }
+  std::memcpy(address.sun_path, path.data(), path.size());
+  base::Fd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  if (!fd) {
+    return base::Error{base::Code::kUnavailable,
+                       "cannot make a socket: " + base::errno_text(errno)};
+  }
+  if (::connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
+    const int error = errno;
+    if (error == EACCES || error == EPERM) {
+      return base::Error{base::Code::kDenied,
+                         "not allowed to connect to " + path +
+                             "; run as root or as the user that nacelled runs as"};
+    }
+    // EAGAIN: the listener's backlog is full.
+    return base::Error{base::Code::kUnavailable,
+                       "no sidecar answers at " + path + ": " + base::errno_text(error)};
+  }
+  return Client(std::move(fd), timeout_ms);
+}
+
+base::Result<Json> Client::call(std::string_view verb, const Json& arguments) {
+  const std::string question = question_line(verb, arguments);
+  if (question.size() > kQuestionMax) {
+    return base::Error{base::Code::kTooLarge,
+                       "the question has more than " + std::to_string(kQuestionMax) + " bytes"};
+  }
+  const base::Nanos deadline = base::now_ns() + timeout_ms_ * base::kMillisecond;
+  const base::Status written = write_text(fd_.get(), question, deadline);
+  // A sidecar that refuses the connection says why and hangs up before it reads: look for that.
+  if (!written && written.error().code != base::Code::kSidecarGone) return written.error();
+  const auto line = read_line(fd_.get(), kAnswerMax, deadline);
+  if (!line) return line.error();
+  return parse_answer(*line);
+}
+
+base::Result<StatusReport> Client::status() {
+  const auto json = call(kStatus, Json::object());
+  if (!json) return json.error();
+  return status_from_json(*json);
+}
+
+base::Result<std::vector<ModelReport>> Client::models() {
+  const auto json = call(kModels, Json::object());
+  if (!json) return json.error();
+  return models_from_json(*json);
+}
+
+base::Result<std::vector<sidecar::Option>> Client::options(std::string_view option) {
+  Json arguments = Json::object();
+  if (!option.empty()) arguments["option"] = option;
+  const auto json = call(kConfig, arguments);
+  if (!json) return json.error();
+  return options_from_json(*json);
+}
+
+}  // namespace nacelle::control

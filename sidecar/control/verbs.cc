@@ -1,0 +1,88 @@
+#include "sidecar/control/verbs.h"
+
+#include <algorithm>
+#include <memory>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "sidecar/base/suggest.h"
+#include "sidecar/control/wire.h"
+
+namespace nacelle::control {
+namespace {
+
+base::Result<Json> status(const Sources& sources, const Json&) { return to_json(sources.status()); }
+
+base::Result<Json> models(const Sources& sources, const Json&) {
+  Json list = Json::array();
+  for (const ModelReport& model : sources.status().models) list.push_back(to_json(model));
+  return Json{{"models", std::move(list)}};
+}
+
+base::Result<Json> config(const Sources& sources, const Json& arguments) {
+  const auto wanted = arguments.find("option");
+  if (wanted != arguments.end() && !wanted->is_string()) {
+    return base::Error{base::Code::kInvalid, "\"option\" is not a string; give an option's name"};
+  }
+  Json list = Json::array();
+  std::vector<std::string> names;
+  for (const sidecar::Option& option : sources.options) {
+    names.push_back(option.name);
+    if (wanted == arguments.end() || option.name == wanted->get_ref<const std::string&>()) {
+      list.push_back(to_json(option));
+    }
+  }
+  if (list.empty()) {
+    const auto& name = wanted->get_ref<const std::string&>();
+    return base::Error{base::Code::kNotFound,
+                       "no option is called \"" + name + "\"" + base::did_you_mean(name, names)};
+  }
+  return Json{{"options", std::move(list)}};
+}
+
+struct Entry {
+  std::string_view name;
+  base::Result<Json> (*answer)(const Sources& sources, const Json& arguments);
+  std::vector<std::string_view> arguments;  // the names it understands
+};
+
+}  // namespace
+
+std::vector<Verb> all_verbs(Sources given) {
+  const Entry entries[] = {
+      {kStatus, status, {}},
+      {kModels, models, {}},
+      {kConfig, config, {"option"}},
+  };
+  const auto sources = std::make_shared<const Sources>(std::move(given));
+  std::vector<Verb> verbs;
+  for (const Entry& entry : entries) {
+    verbs.push_back({entry.name, [entry, sources](const Json& arguments) -> base::Result<Json> {
+                       for (const auto& [name, value] : arguments.items()) {
+                         const auto& known = entry.arguments;
+                         if (std::find(known.begin(), known.end(), name) == known.end()) {
+                           return base::Error{base::Code::kInvalid, "\"" + std::string(entry.name) +
+                                                                        "\" has no argument \"" +
+                                                                        name + "\""};
+                         }
+                       }
+                       return entry.answer(*sources, arguments);
+                     }});
+  }
+  return verbs;
+}
+
+std::string answer_to(std::string_view line, const std::vector<Verb>& verbs) {
+  const auto question = parse_question(line);
+  if (!question) return answer_line(question.error());
+  std::vector<std::string> names;
+  for (const Verb& verb : verbs) {
+    if (verb.name == question->verb) return answer_line(verb.answer(question->arguments));
+    names.emplace_back(verb.name);
+  }
+  return answer_line(
+      base::Error{base::Code::kNotFound, "no verb is called \"" + question->verb.substr(0, 64) +
+                                             "\"" + base::did_you_mean(question->verb, names)});
+}
+
+}  // namespace nacelle::control

@@ -1,0 +1,34 @@
+// What the control socket answers: a table of verbs, each with the function that answers it.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sidecar/base/result.h"
+#include "sidecar/control/api.h"
+
+namespace nacelle::control {
+
+struct Verb {
+  std::string_view name;
+  // Called on the control thread, one call at a time, with the request's "arguments" object. Has
+  // to answer without waiting for a request in flight.
+  std::function<base::Result<Json>(const Json& arguments)> answer;
+};
+
+// Where the answers come from. Called on the control thread.
+struct Sources {
+  std::function<StatusReport()> status;
+  std::vector<sidecar::Option> options;
+};
+
+// THE LIST of verbs.
+std::vector<Verb> all_verbs(Sources sources);
+
+// The answer to one line from a client (without its '\n'), as a line with its '\n'. Whatever the
+// line holds, there is an answer.
+std::string answer_to(std::string_view line, const std::vector<Verb>& verbs);
+
+}  // namespace nacelle::control

@@ -1,0 +1,37 @@
+// Runs batches on the device: gathers the tokens, calls the model, turns logits into scores.
+// One batch at a time, from one thread.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "sidecar/base/result.h"
+#include "sidecar/flow.h"
+#include "sidecar/services.h"
+
+namespace nacelle::sidecar {
+
+class Executor {
+ public:
+  Executor(Services& services, Counters& counters) : services_(services), counters_(counters) {}
+
+  // Computes the batch; the rows are then in its requests' replies. On an error no row of the batch
+  // counts, and every request in it gets the error.
+  base::Status run(Batch& batch);
+
+ private:
+  void gather(const Batch& batch, std::uint32_t width);
+
+  Services& services_;
+  Counters& counters_;
+  // The packed batch; kept between batches so that serving does not allocate.
+  std::vector<std::uint32_t> ids_;
+  std::vector<std::uint32_t> types_;
+  std::vector<std::uint32_t> offsets_;
+  std::vector<float*> rows_;
+};
+
+// Logits to probabilities, in place: softmax, or a sigmoid each when labels are independent.
+void to_scores(float* row, std::uint32_t width, bool multi_label);
+
+}  // namespace nacelle::sidecar

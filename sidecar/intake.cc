@@ -1,0 +1,260 @@
+#include "sidecar/intake.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "sidecar/base/check.h"
+#include "sidecar/base/log.h"
+#include "sidecar/base/utf8.h"
+
+namespace nacelle::sidecar {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Nanos;
+
+// Sockets are looked at this often while requests keep the thread from sleeping.
+constexpr Nanos kSocketsEvery = base::kMillisecond;
+// Backstop against a lost doorbell; see wait.h in shm.
+constexpr Nanos kSleepMax = base::kSecond;
+
+model::Task task_of(shm::Op op) {
+  return op == shm::Op::kEmbed ? model::Task::kEmbed : model::Task::kClassify;
+}
+
+}  // namespace
+
+void Intake::run() {
+  Nanos last_work = base::now_ns();
+  Nanos last_look = last_work;
+  while (!stopping_.load(std::memory_order_relaxed)) {
+    const bool worked = sweep();
+    const Nanos now = base::now_ns();
+    if (worked) last_work = now;
+    if (now - last_look >= kSocketsEvery) {
+      look_at_sockets(0);
+      last_look = now;
+    }
+    if (now - last_work >= spin_) {
+      sleep(kSleepMax);
+      last_work = last_look = base::now_ns();
+    } else {
+      shm::spin_pause();
+    }
+  }
+  for (const auto& client : clients()) disconnect(client, "the sidecar stops", false);
+}
+
+bool Intake::sweep() {
+  bool worked = false;
+  // By index and by copy: a client that breaks the protocol is removed on the way.
+  for (std::size_t i = 0; i < clients_.size(); ++i) {
+    const std::shared_ptr<ClientState> client = clients_[i];
+    worked |= sweep_client(client);
+  }
+  return worked;
+}
+
+// Takes what the client has published, each slot at most once, so that one client cannot keep the
+// others waiting.
+bool Intake::sweep_client(const std::shared_ptr<ClientState>& client) {
+  bool worked = false;
+  shm::Submission submission;
+  for (std::uint32_t cursor = 0;;) {
+    base::Result<bool> taken = client->connection->take(&cursor, &submission);
+    if (!taken) {
+      disconnect(client, taken.error().message, true);
+      return true;
+    }
+    if (!*taken) return worked;
+    worked = true;
+    handle(client, submission);
+  }
+}
+
+void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submission& submission) {
+  switch (submission.op) {
+    case shm::Op::kPing: return handle_ping(*client, submission);
+    case shm::Op::kDescribe: return handle_describe(*client, submission);
+    case shm::Op::kEmbed:
+    case shm::Op::kClassify: return handle_texts(client, submission);
+  }
+}
+
+void Intake::handle_ping(ClientState& client, const shm::Submission& submission) {
+  const std::uint32_t size = submission.payload_size;
+  if (size == 0) return replier_.answer(client, submission, 0);
+  if (!client.connection->could_hold(size)) {
+    return replier_.refuse(client, submission,
+                           {Code::kTooLarge, "a reply of " + std::to_string(size) +
+                                                 " bytes does not fit "
+                                                 "(transport.reply_arena_bytes)"});
+  }
+  const std::span<std::byte> reply = client.connection->reserve(submission, size);
+  if (reply.empty()) {
+    return replier_.refuse(client, submission,
+                           {Code::kBusy, "no room for the reply (transport.reply_arena_bytes)"},
+                           1000);
+  }
+  // Straight from region to region: an echo holds nothing that would need checking.
+  CHECK(client.connection->copy_payload(submission, reply));
+  replier_.answer(client, submission, size);
+}
+
+void Intake::handle_describe(ClientState& client, const shm::Submission& submission) {
+  payload_.resize(submission.payload_size);
+  CHECK(client.connection->copy_payload(submission, payload_));
+  const std::string name(reinterpret_cast<const char*>(payload_.data()),
+                         std::min<std::size_t>(payload_.size(), 64));
+  const base::Result<std::uint32_t> index = services_.find(name);
+  if (!index) return replier_.refuse(client, submission, index.error());
+  const model::Info& info = services_.at(*index).model->info();
+
+  shm::Description description{};
+  description.service = *index;
+  description.embed_width = info.embed_width;
+  description.labels = static_cast<std::uint32_t>(info.labels.size());
+  description.tokens_max = info.tokens_max;
+  description.multi_label = info.multi_label ? 1 : 0;
+  info.digest.copy(description.digest, sizeof description.digest);
+  info.architecture.copy(description.architecture, sizeof description.architecture);
+  std::vector<std::byte> text(sizeof description);
+  std::memcpy(text.data(), &description, sizeof description);
+  for (const std::string& label : info.labels) {
+    const auto size = static_cast<std::uint32_t>(label.size());
+    const auto* bytes = reinterpret_cast<const std::byte*>(label.data());
+    const auto* size_bytes = reinterpret_cast<const std::byte*>(&size);
+    text.insert(text.end(), size_bytes, size_bytes + sizeof size);
+    text.insert(text.end(), bytes, bytes + label.size());
+  }
+  const std::span<std::byte> reply = client.connection->could_hold(text.size())
+                                         ? client.connection->reserve(submission, text.size())
+                                         : std::span<std::byte>();
+  if (reply.empty()) {
+    return replier_.refuse(client, submission,
+                           {Code::kBusy, "no room for the reply (transport.reply_arena_bytes)"},
+                           1000);
+  }
+  std::memcpy(reply.data(), text.data(), text.size());
+  replier_.answer(client, submission, text.size());
+}
+
+// Splits a text list, tokenizes each text into `request`, and writes the items' reports. A text that
+// is not UTF-8 gets no tokens and an error of its own.
+base::Status Intake::tokenize(const LoadedService& service, std::span<const std::byte> payload,
+                              Request& request) {
+  const std::uint64_t sizes_bytes = std::uint64_t{request.texts} * sizeof(std::uint32_t);
+  if (sizes_bytes > payload.size()) {
+    return Error{Code::kInvalid, "the payload is shorter than its list of sizes"};
+  }
+  const std::uint32_t tokens_max = service.model->info().tokens_max;
+  std::uint64_t offset = sizes_bytes;
+  request.offsets.assign(1, 0);
+  for (std::uint32_t i = 0; i < request.texts; ++i) {
+    std::uint32_t size = 0;
+    std::memcpy(&size, payload.data() + i * sizeof size, sizeof size);
+    if (!base::fits(offset, size, payload.size())) {
+      return Error{Code::kInvalid, "text " + std::to_string(i) + " reaches past the payload"};
+    }
+    if (size > config_.limits.text_bytes_max) {
+      return Error{Code::kTooLarge, "text " + std::to_string(i) + " has " + std::to_string(size) +
+                                        " bytes; the limit is " +
+                                        std::to_string(config_.limits.text_bytes_max) +
+                                        " (limits.text_bytes_max)"};
+    }
+    const std::string_view text(reinterpret_cast<const char*>(payload.data() + offset), size);
+    offset += size;
+    shm::ItemReport item{};
+    if (const auto bad = base::find_invalid_utf8(text)) {
+      item.code = static_cast<std::uint16_t>(Code::kInvalid);
+      item.detail = static_cast<std::uint32_t>(*bad);
+    } else {
+      base::Result<tokenizer::Encoding> encoding =
+          service.model->tokenizer().encode(text, tokens_max);
+      if (!encoding) return encoding.error().in("text " + std::to_string(i));
+      request.ids.insert(request.ids.end(), encoding->ids.begin(), encoding->ids.end());
+      request.types.insert(request.types.end(), encoding->types.begin(), encoding->types.end());
+      item.flags = encoding->truncated ? shm::kItemTruncated : std::uint16_t{0};
+      item.tokens = static_cast<std::uint32_t>(encoding->ids.size());
+    }
+    std::memcpy(request.reply.data() + i * sizeof item, &item, sizeof item);
+    request.offsets.push_back(static_cast<std::uint32_t>(request.ids.size()));
+  }
+  if (offset != payload.size()) {
+    return Error{Code::kInvalid, "the payload is longer than its texts"};
+  }
+  return base::ok();
+}
+
+void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
+                          const shm::Submission& submission) {
+  counters_.requests.add();
+  client->counters.requests.add();
+  const auto refuse = [&](Code code, const std::string& why, std::uint32_t retry_after_us = 0) {
+    replier_.refuse(*client, submission, {code, why}, retry_after_us);
+  };
+  if (draining()) return refuse(Code::kSidecarGone, "the sidecar is shutting down");
+  if (submission.service >= services_.size()) {
+    return refuse(Code::kNotFound, "no service has the handle " + std::to_string(submission.service));
+  }
+  LoadedService& service = services_.at(submission.service);
+  service.counters.requests.add();
+  const model::Info& info = service.model->info();
+  const model::Task task = task_of(submission.op);
+  if (!info.can(task)) {
+    return refuse(Code::kInvalid, "the service " + service.name + " (" + info.architecture +
+                                      ") does not " +
+                                      (task == model::Task::kEmbed ? "embed" : "classify"));
+  }
+  if (submission.items == 0) return refuse(Code::kInvalid, "the list of texts is empty: give at least one");
+  if (submission.items > config_.limits.items_max) {
+    return refuse(Code::kTooLarge, std::to_string(submission.items) +
+                                       " texts in one request; the limit is " +
+                                       std::to_string(config_.limits.items_max) +
+                                       " (limits.items_max)");
+  }
+  const std::uint64_t size = shm::row_list_size(submission.items, info.row_width(task));
+  if (!client->connection->could_hold(size)) {
+    return refuse(Code::kTooLarge, "a reply of " + std::to_string(size) +
+                                       " bytes does not fit (transport.reply_arena_bytes): send "
+                                       "fewer texts at a time");
+  }
+
+  auto request = std::make_unique<Request>();
+  request->reply = client->connection->reserve(submission, size);
+  if (request->reply.empty()) {
+    return refuse(Code::kBusy,
+                  "no room for the reply beside those not yet read (transport.reply_arena_bytes)", 1000);
+  }
+  request->client = client;
+  request->slot = submission.slot;
+  request->generation = submission.generation;
+  request->service = submission.service;
+  request->task = task;
+  request->texts = submission.items;
+  request->arrived = base::now_ns();
+  request->deadline =
+      request->arrived + (submission.deadline_us > 0
+                              ? submission.deadline_us * base::kMicrosecond
+                              : config_.scheduler.deadline_default_ms * base::kMillisecond);
+  payload_.resize(submission.payload_size);
+  CHECK(client->connection->copy_payload(submission, payload_));
+  if (base::Status done = tokenize(service, payload_, *request); !done) {
+    service.counters.errors.add();
+    return refuse(done.error().code, done.error().message);
+  }
+  if (request->ids.empty()) {  // every text was bad: nothing to compute, and the items say why
+    std::vector<Outcome> outcome;
+    outcome.push_back({std::move(request), base::ok()});
+    return replier_.reply(std::move(outcome));
+  }
+  Refused refused = submit_(std::move(request));
+  if (refused.request) {
+    service.counters.errors.add();
+    refuse(refused.why.code, refused.why.message, refused.retry_after_us);
+  }
+}
+
+}  // namespace nacelle::sidecar

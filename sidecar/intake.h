@@ -1,0 +1,102 @@
+// The first stage: meets clients, takes their requests out of shared memory, checks and tokenizes
+// them, and hands them on. What needs no model (ping, describe, everything wrong) ends here.
+//
+// One thread sweeps the connections' slots; it spins for as long as a wake would cost and then
+// sleeps on an epoll set that holds the listening socket, every client's socket (its hang-up) and
+// every client's doorbell.
+#pragma once
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "shm/shm.h"
+#include "sidecar/base/fd.h"
+#include "sidecar/base/result.h"
+#include "sidecar/config.h"
+#include "sidecar/flow.h"
+#include "sidecar/replier.h"
+#include "sidecar/services.h"
+
+namespace nacelle::sidecar {
+
+// Where requests go. Gives the request back and says why when it cannot be taken.
+struct Refused {
+  std::unique_ptr<Request> request;  // null: taken
+  base::Error why;
+  std::uint32_t retry_after_us = 0;
+};
+using Submit = std::function<Refused(std::unique_ptr<Request>)>;
+
+class Intake {
+ public:
+  // Starts to listen on config.socket: from now on clients can connect, and wait for run().
+  static base::Result<std::unique_ptr<Intake>> open(const Config& config, Services& services,
+                                                    Replier& replier, Counters& counters,
+                                                    Submit submit);
+
+  // Serves until stop(). For one thread.
+  void run();
+  // Any thread, and a signal handler's too: makes run() return soon.
+  void stop();
+  // Any thread: from now on new requests and connections are refused with kSidecarGone.
+  void drain() { draining_.store(true, std::memory_order_relaxed); }
+  [[nodiscard]] bool draining() const { return draining_.load(std::memory_order_relaxed); }
+
+  // Any thread: who is connected.
+  [[nodiscard]] std::vector<std::shared_ptr<ClientState>> clients() const;
+
+ private:
+  // A client that has connected but not said hello yet.
+  struct Guest {
+    base::Fd socket;
+    base::Nanos leave_by = 0;
+  };
+
+  Intake(const Config& config, Services& services, Replier& replier, Counters& counters,
+         Submit submit, shm::Listener listener);
+
+  // intake.cc: requests
+  bool sweep();
+  bool sweep_client(const std::shared_ptr<ClientState>& client);
+  void handle(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
+  void handle_ping(ClientState& client, const shm::Submission& submission);
+  void handle_describe(ClientState& client, const shm::Submission& submission);
+  void handle_texts(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
+  base::Status tokenize(const LoadedService& service, std::span<const std::byte> payload,
+                        Request& request);
+
+  // reception.cc: clients that come and go
+  void watch(int fd, bool on);
+  void sleep(base::Nanos timeout);
+  bool look_at_sockets(int timeout_ms);
+  void accept_guests();
+  void greet_guests(base::Nanos now);
+  base::Status admit(Guest& guest, const shm::Hello& hello);
+  void disconnect(const std::shared_ptr<ClientState>& client, const std::string& why, bool violation);
+
+  const Config config_;
+  Services& services_;
+  Replier& replier_;
+  Counters& counters_;
+  Submit submit_;
+  shm::Listener listener_;
+  base::Fd epoll_;
+  base::Fd stop_event_;
+  base::Nanos spin_ = 0;
+  std::uint64_t epoch_ = 0;
+  std::uint64_t next_id_ = 1;
+  std::atomic<bool> stopping_{false};
+  std::atomic<bool> draining_{false};
+  std::vector<Guest> guests_;
+  std::vector<std::byte> payload_;  // of the request at hand
+
+  mutable std::mutex mutex_;  // guards clients_ against readers; only run()'s thread changes it
+  std::vector<std::shared_ptr<ClientState>> clients_;
+};
+
+}  // namespace nacelle::sidecar

@@ -1,0 +1,105 @@
+// nacelled: reads its config, loads its models, serves until SIGTERM or SIGINT, drains, leaves.
+#include <pthread.h>
+#include <signal.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+
+#include "kernels/kernels.h"
+#include "sidecar/base/cpus.h"
+#include "sidecar/base/log.h"
+#include "sidecar/base/time.h"
+#include "sidecar/config.h"
+#include "sidecar/control/server.h"
+#include "sidecar/pipeline.h"
+#include "sidecar/services.h"
+
+namespace {
+
+using namespace nacelle;
+
+// Resident memory of this process in bytes; 0 when the kernel does not tell.
+std::uint64_t resident_bytes() {
+  std::ifstream file("/proc/self/statm");
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  file >> total >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
+}
+
+int failed(const base::Error& error) {
+  std::fprintf(stderr, "nacelled: %s\n", error.message.c_str());
+  return error.code == base::Code::kInvalid || error.code == base::Code::kNotFound ? 2 : 1;
+}
+
+// Stop signals are taken with sigwait by the main thread; blocked here, before any thread begins.
+sigset_t block_stop_signals() {
+  sigset_t signals;
+  sigemptyset(&signals);
+  sigaddset(&signals, SIGTERM);
+  sigaddset(&signals, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  return signals;
+}
+
+int serve(const sidecar::LoadedConfig& loaded) {
+  const sidecar::Config& config = loaded.config;
+  base::set_log_level(config.log.level);
+  const base::Nanos start = base::now_ns();
+  const sigset_t stop_signals = block_stop_signals();
+  const unsigned threads =
+      config.kernels.threads > 0 ? config.kernels.threads : base::cpu_budget().usable();
+
+  auto backend = kernels::create_backend(config.kernels.backend, threads);
+  if (!backend) return failed(loaded.refuse("kernels.backend", backend.error().message));
+  base::log_info("backend ready", {{"backend", (*backend)->description()}});
+  auto services = sidecar::Services::load(config, **backend);
+  if (!services) return failed(services.error());
+  auto pipeline = sidecar::Pipeline::start(config, *services);
+  if (!pipeline) return failed(pipeline.error());
+
+  const auto status = [&] {
+    control::StatusReport report = (*pipeline)->report();
+    report.version = NACELLE_VERSION;
+    report.pid = static_cast<std::uint32_t>(::getpid());
+    report.uptime_s = static_cast<std::uint64_t>((base::now_ns() - start) / base::kSecond);
+    report.backend = (*backend)->description();
+    report.threads = threads;
+    report.socket = config.socket;
+    report.rss_bytes = resident_bytes();
+    return report;
+  };
+  auto control = control::Server::start(
+      {.path = config.control.socket, .connections_max = config.control.connections_max},
+      control::all_verbs({.status = status, .options = loaded.options}));
+  if (!control) return failed(control.error());
+
+  base::log_info("serving", {{"socket", config.socket},
+                             {"control", config.control.socket},
+                             {"services", services->size()},
+                             {"ms", (base::now_ns() - start) / base::kMillisecond}});
+  int signal = 0;
+  sigwait(&stop_signals, &signal);
+  base::log_info("draining", {{"signal", ::strsignal(signal)},
+                              {"timeout_ms", config.shutdown.drain_timeout_ms}});
+  const std::size_t late =
+      (*pipeline)->drain(config.shutdown.drain_timeout_ms * base::kMillisecond);
+  base::log_info("stopped", {{"refused_at_the_end", late}});
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  auto loaded = sidecar::load_config(argc, argv, environ);
+  if (!loaded) return failed(loaded.error());
+  if (loaded->print) {
+    std::fputs(loaded->print->c_str(), stdout);
+    return 0;
+  }
+  return serve(*loaded);
+}

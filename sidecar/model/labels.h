@@ -1,0 +1,26 @@
+// The labels of a classifier, from config.json.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "sidecar/base/result.h"
+#include "sidecar/files/json.h"
+
+namespace nacelle::model {
+
+inline constexpr std::uint32_t kLabelsMax = 4096;
+inline constexpr std::uint32_t kLabelSizeMax = 256;  // bytes
+
+struct Labels {
+  std::vector<std::string> names;  // by index
+  bool multi_label = false;        // each label stands alone (sigmoid), else one wins (softmax)
+};
+
+// id2label must name 0 .. n-1, each once; without it the names are LABEL_0 ...
+// LABEL_<num_labels-1>. A single label is scored alone. problem_type "regression" is refused: its
+// output is no score.
+base::Result<Labels> read_labels(const files::Json& config, const std::string& file);
+
+}  // namespace nacelle::model

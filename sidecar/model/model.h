@@ -1,0 +1,71 @@
+// A model: text in through its tokenizer, rows of floats out. One file per architecture implements
+// it as calls of ops on a backend; architectures.cc lists them.
+//
+// A model is a sequence of short steps on a backend that others use too: run() is called by one
+// thread at a time, with a batch that fits the limits of its Info.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "sidecar/base/result.h"
+#include "sidecar/tokenizer/tokenizer.h"
+
+namespace nacelle::model {
+
+// What a model can be asked for.
+enum class Task : std::uint8_t {
+  kEmbed = 1,     // a vector per text
+  kClassify = 2,  // a score per label and text
+};
+
+// What is known after load. Everything a client needs to read results comes from here.
+struct Info {
+  std::string architecture;         // "BertForSequenceClassification"
+  std::uint32_t embed_width = 0;    // floats per text for kEmbed
+  std::vector<std::string> labels;  // by index, for kClassify; empty when it has no such head
+  bool multi_label = false;         // scores by sigmoid instead of softmax (problem_type)
+  std::uint32_t tokens_max = 0;     // per text, special tokens included
+  std::uint64_t parameters = 0;
+  std::uint64_t memory_bytes = 0;  // packed weights plus workspace, without the file's mapping
+  std::string digest;              // SHA-256 of the files that decide the answers, lower-case hex
+
+  [[nodiscard]] bool can(Task task) const {
+    return task == Task::kEmbed ? embed_width > 0 : !labels.empty();
+  }
+  // Floats per text.
+  [[nodiscard]] std::uint32_t row_width(Task task) const {
+    return task == Task::kEmbed ? embed_width : static_cast<std::uint32_t>(labels.size());
+  }
+};
+
+// Sequences packed end to end.
+struct Packed {
+  std::span<const std::uint32_t> ids;      // [tokens]
+  std::span<const std::uint32_t> types;    // [tokens]
+  std::span<const std::uint32_t> offsets;  // [sequences + 1]
+};
+
+class Model {
+ public:
+  virtual ~Model() = default;
+  [[nodiscard]] virtual const Info& info() const = 0;
+  [[nodiscard]] virtual const tokenizer::Tokenizer& tokenizer() const = 0;
+
+  // One forward pass. `rows[i]` points to row_width(task) floats for sequence i: the embedding, or
+  // the logits when the task is kClassify. kUnavailable when memory for the batch runs out.
+  virtual base::Status run(Task task, const Packed& batch, std::span<float* const> rows) = 0;
+};
+
+// Loads a Hugging Face directory (config.json, model.safetensors, tokenizer.json, and
+// modules.json with its pooling when there is one). `backend` outlives the model. Errors name the
+// file and what to do.
+base::Result<std::unique_ptr<Model>> load(const std::string& directory, kernels::Backend& backend);
+
+}  // namespace nacelle::model

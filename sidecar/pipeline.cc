@@ -1,0 +1,220 @@
+#include "sidecar/pipeline.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "sidecar/base/check.h"
+
+namespace nacelle::sidecar {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Nanos;
+
+constexpr std::uint32_t kRetryMinUs = 1'000;
+constexpr std::uint32_t kRetryMaxUs = 1'000'000;
+
+// Tells the client to come back: there may be another sidecar by then.
+Error shutting_down() { return {Code::kSidecarGone, "the sidecar is shutting down"}; }
+
+bool given_up(const Request& request) {
+  const shm::Connection& connection = *request.client->connection;
+  return connection.closed() || connection.cancelled(request.slot, request.generation);
+}
+
+SchedulerLimits limits_of(const Config& config) {
+  return {.batch_tokens_max = config.scheduler.batch_tokens_max,
+          .max_delay = config.scheduler.max_delay_us * base::kMicrosecond,
+          .queue_requests_max = config.scheduler.queue_requests_max,
+          .queue_tokens_max = config.scheduler.queue_tokens_max};
+}
+
+}  // namespace
+
+Pipeline::Pipeline(const Config& config, Services& services)
+    : services_(services),
+      replier_(services, counters_),
+      executor_(services, counters_),
+      scheduler_(limits_of(config)) {}
+
+base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
+  std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
+  Pipeline& self = *pipeline;
+  base::Result<std::unique_ptr<Intake>> intake =
+      Intake::open(config, services, self.replier_, self.counters_,
+                   [&self](std::unique_ptr<Request> request) { return self.submit(std::move(request)); });
+  if (!intake) return intake.error();
+  self.intake_ = *std::move(intake);
+  self.execute_thread_ = std::thread([&self] { self.execute(); });
+  self.intake_thread_ = std::thread([&self] { self.intake_->run(); });
+  return pipeline;
+}
+
+Pipeline::~Pipeline() { stop(); }
+
+// On intake's thread.
+Refused Pipeline::submit(std::unique_ptr<Request> request) {
+  Refused refused;
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return {std::move(request), shutting_down(), 0};
+    refused.request = scheduler_.add(std::move(request));
+    if (refused.request) {
+      refused.why = {Code::kBusy,
+                     "the queue is full (scheduler.queue_requests_max, "
+                     "scheduler.queue_tokens_max): try again later"};
+      refused.retry_after_us = retry_after_us();
+    }
+  }
+  if (!refused.request) work_.notify_one();
+  return refused;
+}
+
+// When the queue that is there now should be half done. Under the mutex.
+std::uint32_t Pipeline::retry_after_us() const {
+  const double us = static_cast<double>(scheduler_.queued_tokens()) * token_ns_ / 2000;
+  return static_cast<std::uint32_t>(
+      std::clamp<double>(us, double{kRetryMinUs}, double{kRetryMaxUs}));
+}
+
+// The second thread: asks the scheduler what to do and does it, until stop().
+void Pipeline::execute() {
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    Decision decision = scheduler_.next(base::now_ns(), given_up);
+    if (!decision.batch && decision.dropped.empty()) {
+      running_ = false;
+      idle_.notify_all();
+      if (decision.wake_at == base::kNever) {
+        work_.wait(lock);
+      } else {
+        work_.wait_for(lock, std::chrono::nanoseconds(decision.wake_at - base::now_ns()));
+      }
+      continue;
+    }
+    running_ = true;
+    lock.unlock();
+    if (!decision.dropped.empty()) replier_.reply(std::move(decision.dropped));
+    if (decision.batch) run_batch(*std::move(decision.batch));
+    lock.lock();
+  }
+  running_ = false;
+  idle_.notify_all();
+}
+
+void Pipeline::run_batch(Batch batch) {
+  const Nanos start = base::now_ns();
+  const base::Status status = executor_.run(batch);
+  const Nanos end = base::now_ns();
+  std::vector<Outcome> outcomes;
+  outcomes.reserve(batch.finishing.size() + 1);
+  for (auto& request : batch.finishing) {
+    // What was computed after its deadline is an answer too late.
+    base::Status ended = request->deadline > end
+                             ? status
+                             : Error{Code::kDeadlineExceeded,
+                                     "the deadline passed while the request ran"};
+    outcomes.push_back({std::move(request), std::move(ended)});
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    const double token_ns = static_cast<double>(end - start) / std::max(batch.tokens, 1U);
+    token_ns_ += (token_ns - token_ns_) / 8;
+    // The last request of a failed batch may have more texts in the queue: they fail with it.
+    if (!status) {
+      if (auto rest = scheduler_.remove(batch.slices.back().request)) {
+        outcomes.push_back({std::move(rest), status});
+      }
+    }
+  }
+  replier_.reply(std::move(outcomes));
+}
+
+std::size_t Pipeline::drain(Nanos timeout) {
+  intake_->drain();
+  {
+    std::unique_lock lock(mutex_);
+    idle_.wait_for(lock, std::chrono::nanoseconds(timeout), [this] {
+      return !running_ && scheduler_.queued_requests() == 0;
+    });
+    stopping_ = true;  // submit() refuses from here on: what is queued now is all there will be
+  }
+  work_.notify_all();
+  execute_thread_.join();  // a batch that is on the device is finished and answered
+  std::vector<Outcome> late;
+  {
+    const std::lock_guard lock(mutex_);
+    for (auto& request : scheduler_.take_all()) late.push_back({std::move(request), shutting_down()});
+  }
+  const std::size_t count = late.size();
+  replier_.reply(std::move(late));
+  stop();
+  return count;
+}
+
+void Pipeline::stop() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_all();
+  if (execute_thread_.joinable()) execute_thread_.join();
+  if (intake_) intake_->stop();
+  if (intake_thread_.joinable()) intake_thread_.join();
+}
+
+control::StatusReport Pipeline::report() const {
+  control::StatusReport report;
+  report.state = intake_->draining() ? "draining" : "serving";
+  report.totals = {.requests = counters_.requests.get(),
+                   .texts = counters_.texts.get(),
+                   .tokens = counters_.tokens.get(),
+                   .batches = counters_.batches.get(),
+                   .batches_mixed = counters_.batches_mixed.get(),
+                   .batch_texts_max = counters_.batch_texts_max.get(),
+                   .busy = counters_.busy.get(),
+                   .invalid = counters_.invalid.get(),
+                   .expired = counters_.expired.get(),
+                   .cancelled = counters_.cancelled.get(),
+                   .rescued_by_timeout = counters_.rescued_by_timeout.get()};
+  for (std::size_t i = 0; i < services_.size(); ++i) {
+    const LoadedService& service = services_.at(i);
+    const model::Info& info = service.model->info();
+    control::ModelReport model;
+    model.name = service.name;
+    model.directory = service.directory;
+    model.architecture = info.architecture;
+    if (info.can(model::Task::kEmbed)) model.tasks.emplace_back("embed");
+    if (info.can(model::Task::kClassify)) model.tasks.emplace_back("classify");
+    model.digest = info.digest;
+    model.tokens_max = info.tokens_max;
+    model.embed_width = info.embed_width;
+    model.labels = info.labels;
+    model.parameters = info.parameters;
+    model.memory_bytes = info.memory_bytes;
+    model.requests = service.counters.requests.get();
+    model.texts = service.counters.texts.get();
+    model.tokens = service.counters.tokens.get();
+    model.batches = service.counters.batches.get();
+    model.errors = service.counters.errors.get();
+    report.models.push_back(std::move(model));
+  }
+  for (const auto& client : intake_->clients()) {
+    const shm::Connection& connection = *client->connection;
+    report.clients.push_back(
+        {.id = connection.id(),
+         .name = connection.name(),
+         .uid = connection.peer().uid,
+         .pid = static_cast<std::uint32_t>(connection.peer().pid),
+         .connected_s =
+             static_cast<std::uint64_t>((base::now_ns() - client->connected_at) / base::kSecond),
+         .requests = client->counters.requests.get(),
+         .texts = client->counters.texts.get(),
+         .in_flight = connection.in_flight()});
+  }
+  return report;
+}
+
+}  // namespace nacelle::sidecar

@@ -1,0 +1,64 @@
+// The stages, wired: intake -> scheduler -> executor -> replier. The one place that names more than
+// one stage, and the one that knows threads: intake's, and the one that schedules and executes.
+#pragma once
+
+#include <condition_variable>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+
+#include "sidecar/base/result.h"
+#include "sidecar/config.h"
+#include "sidecar/control/api.h"
+#include "sidecar/counters.h"
+#include "sidecar/executor.h"
+#include "sidecar/intake.h"
+#include "sidecar/replier.h"
+#include "sidecar/scheduler.h"
+#include "sidecar/services.h"
+
+namespace nacelle::sidecar {
+
+class Pipeline {
+ public:
+  // Listens and serves from now on, on threads of its own. `services` outlives the pipeline.
+  static base::Result<std::unique_ptr<Pipeline>> start(const Config& config, Services& services);
+  ~Pipeline();
+  Pipeline(const Pipeline&) = delete;
+  Pipeline& operator=(const Pipeline&) = delete;
+
+  // Refuses what comes from now on, finishes what was taken, then stops. Requests that are still
+  // queued after `timeout` are answered with kSidecarGone. Returns how many those were.
+  std::size_t drain(base::Nanos timeout);
+
+  // Counts, services and clients; the process's own facts are the caller's to add.
+  [[nodiscard]] control::StatusReport report() const;
+
+ private:
+  Pipeline(const Config& config, Services& services);
+  Refused submit(std::unique_ptr<Request> request);
+  void execute();
+  void run_batch(Batch batch);
+  [[nodiscard]] std::uint32_t retry_after_us() const;
+  void stop();
+
+  Services& services_;
+  Counters counters_;
+  Replier replier_;
+  Executor executor_;
+  std::unique_ptr<Intake> intake_;
+
+  mutable std::mutex mutex_;  // guards everything down to the threads
+  std::condition_variable work_;
+  std::condition_variable idle_;
+  Scheduler scheduler_;
+  bool running_ = false;   // a batch is on the device
+  bool stopping_ = false;
+  double token_ns_ = 20'000;  // device time per token, smoothed: for retry hints only
+
+  std::thread intake_thread_;
+  std::thread execute_thread_;
+};
+
+}  // namespace nacelle::sidecar

@@ -1,0 +1,244 @@
+// Intake's other half: clients that come and go, and the sleep between requests.
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <sys/random.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <utility>
+
+#include "sidecar/base/check.h"
+#include "sidecar/base/file.h"
+#include "sidecar/base/log.h"
+#include "sidecar/intake.h"
+
+namespace nacelle::sidecar {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Nanos;
+
+// A client says hello at once; one that does not makes room for others.
+constexpr Nanos kHelloWithin = base::kSecond;
+constexpr std::size_t kGuestsMax = 64;
+constexpr int kEventsMax = 64;
+// How long a doorbell may come after the request it announces, before it counts as lost.
+constexpr int kDoorbellWithinMs = 2;
+
+bool contains(const std::vector<std::uint32_t>& list, std::uint32_t id) {
+  return std::find(list.begin(), list.end(), id) != list.end();
+}
+
+bool allowed(const Config::Transport& config, const shm::Peer& peer) {
+  return peer.uid == 0 || peer.uid == ::geteuid() || contains(config.allow_uids, peer.uid) ||
+         contains(config.allow_gids, peer.gid);
+}
+
+std::uint32_t whole_pages(std::uint64_t size) {
+  return static_cast<std::uint32_t>(base::align_up(size, 4096));
+}
+
+shm::Geometry geometry_of(const Config& config) {
+  return {.slots = config.transport.slots,
+          .request_arena_size = whole_pages(config.transport.request_arena_bytes),
+          .reply_arena_size = whole_pages(config.transport.reply_arena_bytes)};
+}
+
+shm::Limits limits_of(const Config& config) {
+  return {.items_max = config.limits.items_max,
+          .text_bytes_max = static_cast<std::uint32_t>(config.limits.text_bytes_max),
+          .deadline_default_us = config.scheduler.deadline_default_ms * 1000U};
+}
+
+}  // namespace
+
+Intake::Intake(const Config& config, Services& services, Replier& replier, Counters& counters,
+               Submit submit, shm::Listener listener)
+    : config_(config),
+      services_(services),
+      replier_(replier),
+      counters_(counters),
+      submit_(std::move(submit)),
+      listener_(std::move(listener)) {
+  spin_ = config.transport.spin_us < 0 ? shm::calibrated_spin_ns()
+                                       : config.transport.spin_us * base::kMicrosecond;
+}
+
+base::Result<std::unique_ptr<Intake>> Intake::open(const Config& config, Services& services,
+                                                   Replier& replier, Counters& counters,
+                                                   Submit submit) {
+  base::Result<shm::Listener> listener = shm::Listener::listen(config.socket);
+  if (!listener) return listener.error();
+  std::unique_ptr<Intake> intake(new Intake(config, services, replier, counters, std::move(submit),
+                                            *std::move(listener)));
+  intake->epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
+  intake->stop_event_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const bool random = ::getrandom(&intake->epoch_, sizeof intake->epoch_, 0) ==
+                      static_cast<ssize_t>(sizeof intake->epoch_);
+  if (!intake->epoll_ || !intake->stop_event_ || !random) {
+    return Error{Code::kUnavailable, "cannot prepare to serve: " + base::errno_text(errno)};
+  }
+  intake->watch(intake->listener_.fd(), true);
+  intake->watch(intake->stop_event_.get(), true);
+  return intake;
+}
+
+void Intake::stop() {
+  stopping_.store(true, std::memory_order_relaxed);
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t size = ::write(stop_event_.get(), &one, sizeof one);
+}
+
+std::vector<std::shared_ptr<ClientState>> Intake::clients() const {
+  const std::lock_guard lock(mutex_);
+  return clients_;
+}
+
+void Intake::watch(int fd, bool on) {
+  epoll_event event{};
+  event.events = EPOLLIN | EPOLLRDHUP;
+  event.data.fd = fd;
+  const int result = ::epoll_ctl(epoll_.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
+  if (result != 0 && on) base::log_error("cannot watch a descriptor", {{"error", base::errno_text(errno)}});
+}
+
+// Sleeps until a doorbell, a hang-up, a new client or the time-out. See shm/wait.h for the order.
+void Intake::sleep(Nanos timeout) {
+  for (const auto& client : clients_) client->connection->set_asleep(true);
+  if (!sweep()) {
+    if (!guests_.empty()) timeout = std::min(timeout, kHelloWithin / 10);
+    const bool woken = look_at_sockets(static_cast<int>(timeout / base::kMillisecond));
+    // Work without a doorbell: either it rings this very moment, or it was lost.
+    if (!woken && sweep() && !look_at_sockets(kDoorbellWithinMs)) {
+      counters_.rescued_by_timeout.add();
+    }
+  }
+  for (const auto& client : clients_) client->connection->set_asleep(false);
+}
+
+// Handles what happened on the sockets, waiting up to `timeout_ms` for something to happen. False
+// when nothing did.
+bool Intake::look_at_sockets(int timeout_ms) {
+  std::array<epoll_event, kEventsMax> events;
+  const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsMax, timeout_ms);
+  bool guests_spoke = false;
+  for (int i = 0; i < count; ++i) {
+    const int fd = events[static_cast<std::size_t>(i)].data.fd;
+    if (fd == listener_.fd()) {
+      accept_guests();
+      continue;
+    }
+    const auto owner =
+        std::find_if(clients_.begin(), clients_.end(), [fd](const auto& client) {
+          return client->connection->doorbell() == fd || client->connection->socket() == fd;
+        });
+    if (owner == clients_.end()) {
+      guests_spoke = true;  // or it is the stop event, or gone since
+      continue;
+    }
+    const std::shared_ptr<ClientState> client = *owner;
+    if (client->connection->doorbell() == fd) {
+      client->connection->clear_doorbell();
+      continue;
+    }
+    // A client has nothing to say on its socket: whatever happened there, it is over.
+    char byte = 0;
+    const bool spoke = ::recv(fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0;
+    disconnect(client, spoke ? "the client wrote to its socket" : "the client hung up", spoke);
+  }
+  if (guests_spoke || !guests_.empty()) greet_guests(base::now_ns());
+  return count > 0;
+}
+
+void Intake::accept_guests() {
+  while (base::Fd socket = listener_.accept()) {
+    if (guests_.size() >= kGuestsMax) {
+      counters_.refused_connections.add();
+      shm::send_refusal(socket.get(), {Code::kBusy, "too many clients are connecting at this moment"});
+      continue;
+    }
+    watch(socket.get(), true);
+    guests_.push_back({std::move(socket), base::now_ns() + kHelloWithin});
+  }
+}
+
+void Intake::greet_guests(Nanos now) {
+  for (std::size_t i = 0; i < guests_.size();) {
+    Guest& guest = guests_[i];
+    base::Result<std::optional<shm::Hello>> hello = shm::read_hello(guest.socket.get());
+    if (hello && !*hello && now < guest.leave_by) {
+      ++i;
+      continue;
+    }
+    watch(guest.socket.get(), false);
+    base::Status admitted = base::ok();
+    if (!hello) {
+      admitted = hello.error();
+    } else if (!*hello) {
+      admitted = Error{Code::kDeadlineExceeded, "no hello within a second"};
+    } else {
+      admitted = admit(guest, **hello);
+    }
+    if (!admitted) {
+      counters_.refused_connections.add();
+      base::log_warn("connection refused", {{"reason", admitted.error().message}});
+      if (guest.socket) shm::send_refusal(guest.socket.get(), admitted.error());
+    }
+    guests_.erase(guests_.begin() + static_cast<std::ptrdiff_t>(i));
+  }
+}
+
+base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
+  base::Result<shm::Peer> peer = shm::peer_of(guest.socket.get());
+  if (!peer) return peer.error();
+  if (!allowed(config_.transport, *peer)) {
+    return Error{Code::kDenied, "user " + std::to_string(peer->uid) + " (group " +
+                                    std::to_string(peer->gid) +
+                                    ") is not allowed: add it to transport.allow_uids or "
+                                    "transport.allow_gids"};
+  }
+  if (draining()) return Error{Code::kSidecarGone, "the sidecar is shutting down"};
+  if (clients_.size() >= config_.transport.connections_max) {
+    return Error{Code::kBusy, "all " + std::to_string(config_.transport.connections_max) +
+                                  " connections are in use (transport.connections_max)"};
+  }
+  base::Result<std::shared_ptr<shm::Connection>> connection =
+      shm::Connection::open(std::move(guest.socket), *peer, hello, geometry_of(config_),
+                            limits_of(config_), epoch_, next_id_);
+  if (!connection) return connection.error();
+  ++next_id_;
+  auto client = std::make_shared<ClientState>();
+  client->connection = *std::move(connection);
+  client->connected_at = base::now_ns();
+  watch(client->connection->socket(), true);
+  watch(client->connection->doorbell(), true);
+  base::log_info("client connected", {{"client", client->connection->id()},
+                                      {"name", client->connection->name()},
+                                      {"uid", peer->uid},
+                                      {"pid", peer->pid}});
+  const std::lock_guard lock(mutex_);
+  clients_.push_back(std::move(client));
+  return base::ok();
+}
+
+// The connection's memory lives on until its last request is done; nobody reads those replies.
+void Intake::disconnect(const std::shared_ptr<ClientState>& client, const std::string& why,
+                        bool violation) {
+  watch(client->connection->socket(), false);
+  watch(client->connection->doorbell(), false);
+  client->connection->close();
+  if (violation) counters_.violations.add();
+  base::log(violation ? base::LogLevel::kWarn : base::LogLevel::kInfo, "client disconnected",
+            {{"client", client->connection->id()},
+             {"name", client->connection->name()},
+             {"reason", why},
+             {"requests", client->counters.requests.get()}});
+  const std::lock_guard lock(mutex_);
+  std::erase(clients_, client);
+}
+
+}  // namespace nacelle::sidecar

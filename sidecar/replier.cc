@@ -1,0 +1,109 @@
+#include "sidecar/replier.h"
+
+#include <algorithm>
+
+namespace nacelle::sidecar {
+namespace {
+
+using base::Code;
+
+std::uint32_t microseconds(base::Nanos time) {
+  return static_cast<std::uint32_t>(
+      std::clamp<base::Nanos>(time / base::kMicrosecond, 0, UINT32_MAX));
+}
+
+}  // namespace
+
+Replier::Replier(Services& services, Counters& counters)
+    : services_(services), counters_(counters), waker_([this] { wake_loop(); }) {}
+
+Replier::~Replier() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_one();
+  waker_.join();
+}
+
+void Replier::count(const base::Error& error) {
+  switch (error.code) {
+    case Code::kBusy: counters_.busy.add(); break;
+    case Code::kDeadlineExceeded: counters_.expired.add(); break;
+    case Code::kCancelled: counters_.cancelled.add(); break;
+    default: counters_.invalid.add();
+  }
+}
+
+// Writes one reply; true when its client may be asleep on it.
+bool Replier::publish(const Outcome& outcome) {
+  const Request& request = *outcome.request;
+  shm::Connection& connection = *request.client->connection;
+  LoadedService& service = services_.at(request.service);
+  if (!outcome.status) {
+    count(outcome.status.error());
+    service.counters.errors.add();
+    return connection.complete_error(request.slot, request.generation, outcome.status.error());
+  }
+  request.client->counters.texts.add(request.texts);
+  const base::Nanos queued = request.started > 0 ? request.started - request.arrived : 0;
+  return connection.complete(
+      request.slot, request.generation,
+      {.items = request.texts,
+       .queue_us = microseconds(queued),
+       .compute_us = microseconds(request.compute),
+       .batch_texts = request.batch_texts,
+       .batch_clients = request.batch_clients},
+      shm::row_list_size(request.texts, service.model->info().row_width(request.task)));
+}
+
+void Replier::reply(std::vector<Outcome> outcomes) {
+  std::vector<Sleeper> sleepers;
+  for (Outcome& outcome : outcomes) {
+    if (publish(outcome)) sleepers.emplace_back(outcome.request->client, outcome.request->slot);
+  }
+  wake(std::move(sleepers));
+}
+
+void Replier::refuse(ClientState& client, const shm::Submission& submission,
+                     const base::Error& error, std::uint32_t retry_after_us) {
+  count(error);
+  if (client.connection->complete_error(submission.slot, submission.generation, error,
+                                        retry_after_us)) {
+    client.connection->wake(submission.slot);
+  }
+}
+
+void Replier::answer(ClientState& client, const shm::Submission& submission,
+                     std::uint64_t payload_size) {
+  if (client.connection->complete(submission.slot, submission.generation, {}, payload_size)) {
+    client.connection->wake(submission.slot);
+  }
+}
+
+void Replier::wake(std::vector<Sleeper> sleepers) {
+  const std::size_t direct = std::min(sleepers.size(), kDirectWakes);
+  if (sleepers.size() > direct) {
+    const std::lock_guard lock(mutex_);
+    to_wake_.insert(to_wake_.end(), sleepers.begin() + static_cast<std::ptrdiff_t>(direct),
+                    sleepers.end());
+    work_.notify_one();
+  }
+  for (std::size_t i = 0; i < direct; ++i) sleepers[i].first->connection->wake(sleepers[i].second);
+}
+
+void Replier::wake_loop() {
+  std::vector<Sleeper> mine;
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      work_.wait(lock, [this] { return stopping_ || !to_wake_.empty(); });
+      if (to_wake_.empty()) return;  // stopping, and nobody is left asleep
+      std::swap(mine, to_wake_);
+    }
+    for (const Sleeper& sleeper : mine) sleeper.first->connection->wake(sleeper.second);
+    mine.clear();
+  }
+}
+
+}  // namespace nacelle::sidecar

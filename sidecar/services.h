@@ -1,0 +1,41 @@
+// The services of this sidecar: a model under the name that clients call it by.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "sidecar/base/result.h"
+#include "sidecar/config.h"
+#include "sidecar/counters.h"
+#include "sidecar/model/model.h"
+
+namespace nacelle::sidecar {
+
+struct LoadedService {
+  std::string name;
+  std::string directory;
+  std::unique_ptr<model::Model> model;
+  ServiceCounters counters;
+};
+
+// Fixed after start: a client's handle is an index into it.
+class Services {
+ public:
+  // Loads every service of the config. `backend` outlives the result. Errors name the service.
+  static base::Result<Services> load(const Config& config, kernels::Backend& backend);
+
+  [[nodiscard]] std::size_t size() const { return list_.size(); }
+  [[nodiscard]] LoadedService& at(std::size_t index) const { return *list_[index]; }
+  // The index of a service, or kNotFound with the names there are.
+  [[nodiscard]] base::Result<std::uint32_t> find(std::string_view name) const;
+  // The most tokens that one text of any service can have.
+  [[nodiscard]] std::uint32_t tokens_max() const;
+
+ private:
+  std::vector<std::unique_ptr<LoadedService>> list_;
+};
+
+}  // namespace nacelle::sidecar

@@ -1,0 +1,53 @@
+// The model store: a folder with one sub-folder per model, named by the operator.
+//
+//   <store>/minilm/config.json  model.safetensors  tokenizer.json  modules.json  ...
+//
+// Nothing here looks inside the files; sidecar/model does.
+#pragma once
+
+#include <cstddef>
+#include <string>
+#include <vector>
+
+#include "sidecar/base/result.h"
+
+namespace nacelle::store {
+
+inline constexpr std::size_t kEntriesMax = 10'000;    // sub-folders looked at in one folder
+inline constexpr std::size_t kEntryNameMax = 255;     // bytes, as file systems have it
+inline constexpr char kConfigFile[] = "config.json";  // what makes a folder a model
+inline constexpr char kWeightsFile[] = "model.safetensors";
+inline constexpr char kTokenizerFile[] = "tokenizer.json";
+
+class Store {
+ public:
+  // `root` is the option `models` (NACELLE_MODELS); empty when the operator has no store and names
+  // models by path only.
+  explicit Store(std::string root) : root_(std::move(root)) {}
+
+  // The folder of the model that `reference` names: a path when it starts with "/", "./" or "../",
+  // else an entry of the store. An entry is one plain folder name: a name that could leave the
+  // store is kInvalid. A folder without config.json is kNotFound, and the message lists the
+  // entries.
+  [[nodiscard]] base::Result<std::string> find(const std::string& reference) const;
+
+  // Names of the sub-folders that hold a config.json, sorted.
+  [[nodiscard]] base::Result<std::vector<std::string>> entries() const;
+
+  [[nodiscard]] const std::string& root() const { return root_; }
+
+ private:
+  std::string root_;
+};
+
+// SHA-256, in lower-case hex, of every file in a model's folder that decides what it answers: two
+// folders with the same digest give the same results.
+//
+// Hashed: for each file in order, the length of its name, the name, the length of its content, the
+// content; lengths are 64-bit little-endian. The files are the ones of this list that exist
+// (config.json, model.safetensors, modules.json, sentence_bert_config.json, tokenizer.json,
+// tokenizer_config.json), then <folder>/config.json of each sub-folder by name, which is where
+// sentence-transformers keeps a module's settings. README and licence files change nothing.
+base::Result<std::string> digest(const std::string& directory);
+
+}  // namespace nacelle::store

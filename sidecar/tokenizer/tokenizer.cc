@@ -1,0 +1,222 @@
+// Reads a tokenizer.json, puts its components together and runs them.
+//
+// A text is taken in pieces: between added tokens first, then, where that cannot change the result,
+// in chunks that end at white space. So the work stops soon after `tokens_max` is reached, and the
+// memory used is that of a chunk.
+#include "sidecar/tokenizer/tokenizer.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "sidecar/files/json.h"
+#include "sidecar/tokenizer/added_tokens.h"
+#include "sidecar/tokenizer/component.h"
+#include "sidecar/tokenizer/section.h"
+#include "sidecar/tokenizer/utf8.h"
+
+namespace nacelle::tokenizer {
+namespace {
+
+constexpr std::size_t kFileSizeMax = 64U << 20U;  // bytes of a tokenizer.json
+// Bytes normalized at a time: enough to spread the cost of a chunk, few beside 512 tokens of text.
+constexpr std::size_t kChunkSize = 2048;
+
+class Pipeline final : public Tokenizer {
+ public:
+  static base::Result<std::unique_ptr<Tokenizer>> make(const Section& root) {
+    const base::Status keys =
+        root.only({"version", "truncation", "padding", "added_tokens", "normalizer",
+                   "pre_tokenizer", "post_processor", "decoder", "model"});
+    if (!keys) return keys.error();
+    if (root.has("version")) {
+      const auto version = root.text("version");
+      if (!version) return version.error();
+      if (*version != "1.0") {
+        return root.error("version", files::in_quotes(*version) + " is not known; known: \"1.0\"");
+      }
+    }
+
+    auto result = std::make_unique<Pipeline>();
+    auto algorithm = make_algorithm(root);
+    if (!algorithm) return algorithm.error();
+    result->algorithm_ = std::move(*algorithm);
+    auto normalizer = make_normalizer(root);
+    if (!normalizer) return normalizer.error();
+    result->normalizer_ = std::move(*normalizer);
+    auto pre_tokenizer = make_pre_tokenizer(root);
+    if (!pre_tokenizer) return pre_tokenizer.error();
+    result->pre_tokenizer_ = std::move(*pre_tokenizer);
+    const base::Status added = result->read_added(root);
+    if (!added) return added.error();
+    auto post_processor = make_post_processor(root, result->id_limit_);
+    if (!post_processor) return post_processor.error();
+    result->post_processor_ = std::move(*post_processor);
+    const base::Status decoder = check_decoder(root);
+    if (!decoder) return decoder.error();
+
+    // A normalized added token may hold white space, so then no text is cut there.
+    result->chunked_ = result->normalizer_ != nullptr && result->pre_tokenizer_ != nullptr &&
+                       result->pre_tokenizer_->splits_at_white_space() &&
+                       result->added_normalized_.empty();
+    return std::unique_ptr<Tokenizer>(std::move(result));
+  }
+
+  [[nodiscard]] base::Result<Encoding> encode(std::string_view text,
+                                              std::size_t tokens_max) const override {
+    if (tokens_max < special_tokens()) {
+      return base::Error{base::Code::kInvalid, "a limit of " + std::to_string(tokens_max) +
+                                                   " tokens has no room for the " +
+                                                   std::to_string(special_tokens()) +
+                                                   " special tokens around a text"};
+    }
+    Encoding out;
+    auto ids = content_ids(text, tokens_max - special_tokens(), out.truncated);
+    if (!ids) return ids.error();
+    if (post_processor_ == nullptr) {
+      out.types.assign(ids->size(), 0);
+      out.ids = std::move(*ids);
+    } else {
+      post_processor_->apply(std::move(*ids), out);
+    }
+    return out;
+  }
+
+  [[nodiscard]] base::Result<Encoding> encode_plain(std::string_view text) const override {
+    Encoding out;
+    auto ids = content_ids(text, SIZE_MAX, out.truncated);
+    if (!ids) return ids.error();
+    out.types.assign(ids->size(), 0);
+    out.ids = std::move(*ids);
+    return out;
+  }
+
+  [[nodiscard]] std::size_t vocabulary_size() const override { return id_limit_; }
+  [[nodiscard]] std::size_t special_tokens() const override {
+    return post_processor_ == nullptr ? 0 : post_processor_->added();
+  }
+
+ private:
+  // One text on its way: what has been made of it, and room to work in.
+  struct Work {
+    std::size_t ids_max = 0;
+    std::vector<std::uint32_t> ids;  // stops growing once there are more than ids_max
+    std::string normal;              // the normal form of the current chunk
+
+    [[nodiscard]] bool full() const { return ids.size() > ids_max; }
+  };
+
+  base::Status read_added(const Section& root) {
+    const auto tokens = read_added_tokens(root, *algorithm_);
+    if (!tokens) return tokens.error();
+    id_limit_ = algorithm_->id_limit();
+    for (AddedToken token : *tokens) {
+      id_limit_ = std::max(id_limit_, std::size_t{token.id} + 1);
+      if (!token.normalized) {
+        added_.add(token);  // contents are unique
+        continue;
+      }
+      const std::string name = files::in_quotes(token.content);
+      if (normalizer_ != nullptr) {
+        std::string normal;
+        normalizer_->normalize(token.content, normal);
+        token.content = std::move(normal);
+      }
+      if (token.content.empty() || !added_normalized_.add(token)) {
+        return root.error("added_tokens",
+                          "holds " + name + ", whose normal form is empty or that of another");
+      }
+    }
+    return base::ok();
+  }
+
+  // At most `ids_max` ids of the text itself; `truncated` when there were more.
+  [[nodiscard]] base::Result<std::vector<std::uint32_t>> content_ids(std::string_view text,
+                                                                     std::size_t ids_max,
+                                                                     bool& truncated) const {
+    const auto bad = first_bad_byte(text);
+    if (bad) {
+      return base::Error{base::Code::kInvalid,
+                         "the text is not UTF-8: bad byte at offset " + std::to_string(*bad)};
+    }
+    Work work;
+    work.ids_max = ids_max;
+    AddedTokenFinder::Walk walk(added_, text);
+    AddedTokenFinder::Found found;
+    std::size_t done = 0;
+    while (!work.full() && walk.next(found)) {
+      // Behind white space that the token before took along there may be nothing between them.
+      if (done < found.begin) encode_segment(text.substr(done, found.begin - done), work);
+      if (!work.full()) work.ids.push_back(found.id);
+      done = found.end;
+    }
+    if (!work.full() && done < text.size()) encode_segment(text.substr(done), work);
+
+    truncated = work.full();
+    if (truncated) work.ids.resize(ids_max);
+    return std::move(work.ids);
+  }
+
+  // A stretch of text without added tokens of the kind that is not normalized.
+  void encode_segment(std::string_view segment, Work& work) const {
+    if (normalizer_ == nullptr) {
+      encode_normal(segment, work);
+      return;
+    }
+    while (!segment.empty() && !work.full()) {
+      const std::size_t size = chunked_
+                                   ? normalizer_->cut(segment, std::min(kChunkSize, segment.size()))
+                                   : segment.size();
+      work.normal.clear();
+      normalizer_->normalize(segment.substr(0, size), work.normal);
+      encode_normal(work.normal, work);
+      segment.remove_prefix(size);
+    }
+  }
+
+  void encode_normal(std::string_view normal, Work& work) const {
+    if (added_normalized_.empty()) {
+      encode_words(normal, work);
+      return;
+    }
+    AddedTokenFinder::Walk walk(added_normalized_, normal);
+    AddedTokenFinder::Found found;
+    std::size_t done = 0;
+    while (!work.full() && walk.next(found)) {
+      if (done < found.begin) encode_words(normal.substr(done, found.begin - done), work);
+      if (!work.full()) work.ids.push_back(found.id);
+      done = found.end;
+    }
+    if (!work.full() && done < normal.size()) encode_words(normal.substr(done), work);
+  }
+
+  void encode_words(std::string_view text, Work& work) const {
+    if (pre_tokenizer_ == nullptr) {
+      if (!text.empty()) algorithm_->encode(text, work.ids);
+      return;
+    }
+    while (!work.full()) {
+      const std::string_view word = pre_tokenizer_->next(text);
+      if (word.empty()) return;
+      algorithm_->encode(word, work.ids);
+    }
+  }
+
+  std::unique_ptr<Normalizer> normalizer_;       // nullptr: none
+  std::unique_ptr<PreTokenizer> pre_tokenizer_;  // nullptr: none
+  std::unique_ptr<Algorithm> algorithm_;
+  std::unique_ptr<PostProcessor> post_processor_;  // nullptr: none
+  AddedTokenFinder added_;                         // looked for in the text as it came
+  AddedTokenFinder added_normalized_;              // looked for behind the normalizer
+  std::size_t id_limit_ = 0;
+  bool chunked_ = false;  // long segments may be cut at white space
+};
+
+}  // namespace
+
+base::Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
+  const auto json = files::read_json(path, kFileSizeMax);
+  if (!json) return json.error();
+  return Pipeline::make(Section(*json, path, ""));
+}
+
+}  // namespace nacelle::tokenizer

@@ -1,0 +1,46 @@
+// Text to token ids, exactly as Hugging Face's tokenizers does it for the same tokenizer.json.
+//
+//   normalizer -> pre-tokenizer -> model (WordPiece) -> truncation -> post-processor (template)
+//
+// A tokenizer is read-only after load: any number of threads may call encode.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "sidecar/base/result.h"
+
+namespace nacelle::tokenizer {
+
+struct Encoding {
+  std::vector<std::uint32_t> ids;    // special tokens included
+  std::vector<std::uint32_t> types;  // [ids.size()]  the template's type ids
+  bool truncated = false;            // the text had more tokens than fit
+};
+
+class Tokenizer {
+ public:
+  // From a tokenizer.json. Errors name the file and the component ("normalizer: unknown type
+  // \"Foo\"; this version knows BertNormalizer"). Padding and truncation in the file are ignored:
+  // the server packs without padding and truncates to the model's limit.
+  static base::Result<std::unique_ptr<Tokenizer>> load(const std::string& path);
+  virtual ~Tokenizer() = default;
+
+  // Ids for one text of UTF-8, special tokens included, at most `tokens_max` in all. Takes time
+  // linear in the text at worst, and stops early once `tokens_max` is reached. Text that is not
+  // UTF-8 is kInvalid with the offset of the first bad byte.
+  [[nodiscard]] virtual base::Result<Encoding> encode(std::string_view text,
+                                                      std::size_t tokens_max) const = 0;
+  // The same without special tokens and without a limit: for tests against recorded ids.
+  [[nodiscard]] virtual base::Result<Encoding> encode_plain(std::string_view text) const = 0;
+
+  [[nodiscard]] virtual std::size_t vocabulary_size() const = 0;  // the largest id + 1
+  [[nodiscard]] virtual std::size_t special_tokens()
+      const = 0;  // that the template adds to one text
+};
+
+}  // namespace nacelle::tokenizer

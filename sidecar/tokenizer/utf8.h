@@ -1,0 +1,48 @@
+// UTF-8 to code points and back. Text is checked once, where it enters; after that decoding trusts
+// it.
+#pragma once
+
+#include <cstddef>
+#include <optional>
+#include <string>
+#include <string_view>
+
+namespace nacelle::tokenizer {
+
+// The offset of the first byte that does not belong to a well-formed sequence (Unicode 15, table
+// 3-7: no surrogates, no overlong forms, nothing above U+10FFFF), or nothing when all do.
+std::optional<std::size_t> first_bad_byte(std::string_view text);
+
+// Whether a byte is the second or a later one of its character.
+[[nodiscard]] inline bool is_continuation(char byte) {
+  return (static_cast<unsigned char>(byte) & 0xC0U) == 0x80U;
+}
+
+// The code point at `offset` < text.size(), moving `offset` behind it. The text must be well
+// formed.
+[[nodiscard]] inline char32_t decode(std::string_view text, std::size_t& offset) {
+  const auto byte = [&](std::size_t i) -> char32_t {
+    return static_cast<unsigned char>(text[offset + i]);
+  };
+  const char32_t lead = byte(0);
+  char32_t code_point = lead;
+  std::size_t size = 1;
+  if (lead >= 0xF0) {
+    code_point = (lead & 0x07U) << 18U | (byte(1) & 0x3FU) << 12U | (byte(2) & 0x3FU) << 6U |
+                 (byte(3) & 0x3FU);
+    size = 4;
+  } else if (lead >= 0xE0) {
+    code_point = (lead & 0x0FU) << 12U | (byte(1) & 0x3FU) << 6U | (byte(2) & 0x3FU);
+    size = 3;
+  } else if (lead >= 0x80) {
+    code_point = (lead & 0x1FU) << 6U | (byte(1) & 0x3FU);
+    size = 2;
+  }
+  offset += size;
+  return code_point;
+}
+
+// Appends one code point.
+void append(std::string& out, char32_t code_point);
+
+}  // namespace nacelle::tokenizer

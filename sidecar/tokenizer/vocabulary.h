@@ -1,0 +1,64 @@
+// The pieces of a model and their ids: a trie over code points, for exact lookup and for the
+// longest piece that a text starts with.
+//
+// The trie's edges stand in one open-addressing hash table keyed by (node, code point), so a step
+// is one probe, and a walk ends as soon as no piece goes on: finding the longest piece costs as
+// many steps as that piece has characters, never the square of the word.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+#include <vector>
+
+namespace nacelle::tokenizer {
+
+class Vocabulary {
+ public:
+  // Edges at most; a table of that many takes 512 MB. Vocabularies in use need under two million.
+  static constexpr std::size_t kNodesMax = 16U << 20U;
+  static constexpr std::uint32_t kNone = UINT32_MAX;
+  static constexpr std::uint32_t kRoot = 0;
+
+  Vocabulary();
+
+  // False when the piece is there already or the trie is full. `piece` is well-formed UTF-8.
+  bool add(std::string_view piece, std::uint32_t id);
+
+  [[nodiscard]] std::optional<std::uint32_t> find(std::string_view piece) const;
+
+  // The node that `text` leads to from the root: where pieces that start with `text` go on. kNone
+  // when no piece does.
+  [[nodiscard]] std::uint32_t node(std::string_view text) const;
+
+  // The longest piece that starts at `offset` of `text` when its first characters have led to
+  // `node`; false when there is none of at least one more character.
+  struct Match {
+    std::uint32_t id = 0;
+    std::size_t end = 0;  // offset in `text` behind the piece
+  };
+  [[nodiscard]] bool longest(std::uint32_t node, std::string_view text, std::size_t offset,
+                             Match& match) const;
+
+  [[nodiscard]] std::size_t piece_count() const { return pieces_; }
+  [[nodiscard]] std::size_t node_count() const { return edges_ + 1; }
+
+ private:
+  struct Edge {
+    std::uint64_t key = kFree;  // node << 21 | code point
+    std::uint32_t child = 0;
+    std::uint32_t id = kNone;  // of the piece that ends at `child`
+  };
+  static constexpr std::uint64_t kFree = UINT64_MAX;
+
+  // The slot of the edge, or the free one where it belongs.
+  [[nodiscard]] std::size_t slot(std::uint32_t node, char32_t code_point) const;
+  void grow();
+
+  std::vector<Edge> table_;  // a power of two, at most half full
+  std::size_t edges_ = 0;
+  std::size_t pieces_ = 0;
+};
+
+}  // namespace nacelle::tokenizer

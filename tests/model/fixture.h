@@ -1,0 +1,88 @@
+// What the model tests share: the shipped models, recorded answers, folders to spoil, and batches.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "sidecar/files/json.h"
+#include "sidecar/model/model.h"
+
+namespace nacelle::model {
+
+// tests/data/<name> of the source tree.
+std::string data_path(const std::string& name);
+
+// <assets>/<name>, when the optional assets are there: NACELLE_ASSETS, or shared/assets beside the
+// source tree.
+std::optional<std::string> asset_path(const std::string& name);
+
+// The JSON of a file that must be there.
+files::Json read_golden(const std::string& path);
+
+// "reference", "cpu/avx512", ...: every backend and target that this machine can run, best first.
+std::vector<std::string> backend_names();
+std::unique_ptr<kernels::Backend> make_backend(const std::string& name, unsigned threads = 2);
+
+// The model, which must load.
+std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backend& backend);
+
+// The message of the error that loading `directory` gives; empty when it loads.
+std::string load_error(const std::string& directory);
+
+// A folder that disappears with the object.
+class TemporaryFolder {
+ public:
+  TemporaryFolder();
+  ~TemporaryFolder();
+  TemporaryFolder(const TemporaryFolder&) = delete;
+  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
+
+  // One that starts as a copy of tests/data/<model>.
+  explicit TemporaryFolder(const std::string& model);
+
+  [[nodiscard]] std::string path() const { return path_.string(); }
+  [[nodiscard]] std::string path(const std::string& name) const { return (path_ / name).string(); }
+  void write(const std::string& name, std::string_view content) const;
+  [[nodiscard]] std::string read(const std::string& name) const;
+  void remove(const std::string& name) const;
+  void edit_json(const std::string& name, const std::function<void(files::Json&)>& edit) const;
+  // Edits the header of model.safetensors; `spaces` more follow it.
+  void edit_header(const std::function<void(files::Json&)>& edit, std::size_t spaces = 0) const;
+
+ private:
+  std::filesystem::path path_;
+};
+
+// Sequences packed end to end, as a batch.
+class Batch {
+ public:
+  void add(const std::vector<std::uint32_t>& ids);
+  void add(const tokenizer::Encoding& encoding);
+  [[nodiscard]] Packed packed() const { return {ids_, types_, offsets_}; }
+  [[nodiscard]] std::size_t size() const { return offsets_.size() - 1; }
+
+ private:
+  std::vector<std::uint32_t> ids_;
+  std::vector<std::uint32_t> types_;
+  std::vector<std::uint32_t> offsets_ = {0};
+};
+
+// The rows of one run, which must succeed.
+using Rows = std::vector<std::vector<float>>;
+Rows run_or_die(Model& model, Task task, const Batch& batch);
+
+// `texts` through the model's tokenizer, cut to `tokens_max`, and through the model.
+Rows run_texts(Model& model, Task task, const std::vector<std::string>& texts,
+               std::size_t tokens_max);
+
+// The largest |a[i] - b[i]|; infinite when a number is missing or not finite.
+double largest_difference(const std::vector<float>& a, const std::vector<float>& b);
+double cosine(const std::vector<float>& a, const std::vector<float>& b);
+
+}  // namespace nacelle::model

@@ -1,0 +1,95 @@
+"""Who may include whom: one row per module, lowest first. A change to the architecture edits this.
+
+A module is a folder, or the files of one name in a folder ("sidecar/intake" is intake.h, intake.cc
+and intake/). A file belongs to the longest module name that fits. A module may include its own
+headers, and the public headers of the modules in its `uses`.
+"""
+
+from typing import NamedTuple
+
+EVERY_HEADER = ("*",)
+
+
+class Module(NamedTuple):
+    name: str
+    public: tuple  # headers that others may include
+    uses: tuple  # names of modules; each must stand above its user in MODULES
+
+
+BASE = ("sidecar/base",)
+STAGE = (*BASE, "shm", "kernels", "sidecar/tokenizer", "sidecar/model", "sidecar/config", "sidecar")
+
+MODULES = (
+    # Knows nothing of ours.
+    Module("sidecar/base", EVERY_HEADER, ()),
+    # One layer up: each knows the base only, so each could be a library of its own.
+    Module("shm",
+           ("shm/shm.h", "shm/client.h", "shm/nacelle.h", "shm/connection.h", "shm/handshake.h",
+            "shm/layout.h", "shm/wait.h"),
+           BASE),
+    Module("kernels", ("kernels/kernels.h", "kernels/element.h"), BASE),
+    Module("sidecar/files", EVERY_HEADER, BASE),
+    Module("sidecar/config", ("sidecar/config.h",), BASE),
+    Module("sidecar/store", ("sidecar/store/store.h",), (*BASE, "sidecar/files")),
+    # What understands models.
+    Module("sidecar/tokenizer", ("sidecar/tokenizer/tokenizer.h",), (*BASE, "sidecar/files")),
+    Module("sidecar/model", ("sidecar/model/model.h",),
+           (*BASE, "kernels", "sidecar/files", "sidecar/store", "sidecar/tokenizer")),
+    # The operator's side.
+    Module("sidecar/control",
+           ("sidecar/control/api.h", "sidecar/control/server.h", "sidecar/control/verbs.h"),
+           (*BASE, "sidecar/files", "sidecar/config")),
+    # The top of sidecar/: the nouns that move between the stages, and what the stages share.
+    Module("sidecar", EVERY_HEADER,
+           (*BASE, "shm", "kernels", "sidecar/files", "sidecar/config", "sidecar/store",
+            "sidecar/tokenizer", "sidecar/model")),
+    # The stages do not know each other, with one arrow, forwards: what intake refuses or answers by
+    # itself goes straight to the replier.
+    Module("sidecar/replier", ("sidecar/replier.h",), STAGE),
+    Module("sidecar/executor", ("sidecar/executor.h",), STAGE),
+    Module("sidecar/scheduler", ("sidecar/scheduler.h",), STAGE),
+    Module("sidecar/intake", ("sidecar/intake.h",), (*STAGE, "sidecar/replier")),
+    # The one place that names them all.
+    Module("sidecar/pipeline", ("sidecar/pipeline.h",),
+           (*STAGE, "sidecar/store", "sidecar/control", "sidecar/intake", "sidecar/scheduler",
+            "sidecar/executor", "sidecar/replier")),
+    Module("sidecar/main", (),
+           (*BASE, "kernels", "sidecar", "sidecar/config", "sidecar/store", "sidecar/control",
+            "sidecar/pipeline")),
+    Module("ctl", (), (*BASE, "sidecar/control", "sidecar/store")),
+)
+
+# Files of a module that do not carry its name.
+PART_OF = {
+    "sidecar/reception": "sidecar/intake",  # how intake meets clients
+}
+
+# Of a module's public headers, this one may see these only.
+NARROWED = {
+    ("ctl", "sidecar/control"): ("sidecar/control/api.h",),
+}
+
+# Tests and benchmarks look inside: they may include every header.
+UNRESTRICTED = ("tests", "bench")
+
+# The only folder that may include the CUDA toolkit's headers.
+CUDA_FOLDER = "kernels/cuda"
+
+# What the client library may link to and what it may export.
+LIBRARY_NEEDS = ("libc.so.6", "libm.so.6", "libgcc_s.so.1", "libstdc++.so.6", "libcrypto.so.3",
+                 "ld-linux-x86-64.so.2")
+LIBRARY_EXPORTS = "nacelle_"
+
+# tests/FOLDER mirrors this folder; where nothing is said, sidecar/FOLDER or FOLDER.
+MIRRORED = {"sidecar": "sidecar"}
+# Tests of behaviour that belongs to no single source file.
+MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "fuzz", "golden", "hostile", "model",
+                       "support", "tree")
+MIRROR_FREE_TESTS = (
+    "tests/kernels/conformance_test.cc",  # every backend against the reference
+    "tests/kernels/invariance_test.cc",  # every backend against itself
+)
+
+# In lines. Over the first is told, over the second is refused.
+FILE_LINES_NOTED = 400
+FILE_LINES_MAX = 600
