@@ -89,7 +89,9 @@ Ran unknown_command(const std::vector<std::string>& words) {
   std::string hint = base::did_you_mean(written, names);
   if (hint.empty()) hint = base::did_you_mean(words[0], names);
   if (hint.empty()) hint = "; see nacellectl --help";
-  return usage_error("unknown command \"" + printable(words[0]) + "\"" + hint);
+  // Behind a group the second word is the wrong one.
+  return usage_error("unknown command \"" + printable(group.empty() ? words[0] : written) + "\"" +
+                     hint);
 }
 
 // The command line as words and options, or what is wrong with it.

@@ -52,6 +52,8 @@ class ForkMark {
   void* page_;
 };
 
+// A service as one link knows it. Shared and never changed: a call holds it while another asks
+// anew.
 struct Service {
   std::uint32_t handle = 0;
   ServiceInfo info;
@@ -88,8 +90,11 @@ void write_texts(std::span<const std::string_view> texts, std::span<std::byte> o
   }
 }
 
-base::Result<Service> parse_description(std::span<const std::byte> payload) {
-  const Error bad{Code::kInternal, "the sidecar described a service in a way this library cannot read"};
+using ServicePtr = std::shared_ptr<const Service>;
+
+base::Result<ServicePtr> parse_description(std::span<const std::byte> payload) {
+  const Error bad{Code::kInternal,
+                  "the sidecar described a service in a way this library cannot read"};
   shm::Description description;
   if (payload.size() < sizeof description) return bad;
   std::memcpy(&description, payload.data(), sizeof description);
@@ -99,7 +104,8 @@ base::Result<Service> parse_description(std::span<const std::byte> payload) {
   service.info.tokens_max = description.tokens_max;
   service.info.multi_label = description.multi_label != 0;
   service.info.digest.assign(description.digest, ::strnlen(description.digest, 64));
-  service.info.architecture.assign(description.architecture, ::strnlen(description.architecture, 64));
+  service.info.architecture.assign(description.architecture,
+                                   ::strnlen(description.architecture, 64));
   std::size_t offset = sizeof description;
   for (std::uint32_t i = 0; i < description.labels; ++i) {
     std::uint32_t size = 0;
@@ -110,14 +116,13 @@ base::Result<Service> parse_description(std::span<const std::byte> payload) {
     service.info.labels.emplace_back(reinterpret_cast<const char*>(payload.data() + offset), size);
     offset += size;
   }
-  return service;
+  return ServicePtr(std::make_shared<Service>(std::move(service)));
 }
 
 // The answer's error, in the sidecar's words.
 Error error_of(const shm::Answer& answer) {
-  return Error{answer.fields.code,
-               std::string(reinterpret_cast<const char*>(answer.payload.data()),
-                           answer.payload.size())};
+  return Error{answer.fields.code, std::string(reinterpret_cast<const char*>(answer.payload.data()),
+                                               answer.payload.size())};
 }
 
 void merge(CallReport& report, const shm::ReplyFields& fields) {
@@ -133,7 +138,7 @@ void merge(CallReport& report, const shm::ReplyFields& fields) {
 struct Client::State {
   struct Live {
     std::shared_ptr<shm::Link> link;
-    std::map<std::string, Service, std::less<>> services;  // described on this link
+    std::map<std::string, ServicePtr, std::less<>> services;  // described on this link
   };
 
   explicit State(ClientOptions wanted) : options(std::move(wanted)) {
@@ -176,10 +181,10 @@ struct Client::State {
   }
 
   // What is known about the service on this link; asks the sidecar once.
-  base::Result<Service> service(const std::shared_ptr<shm::Link>& on, std::string_view name) {
+  base::Result<ServicePtr> service(const std::shared_ptr<shm::Link>& on, std::string_view name) {
     if (name.empty() || name.size() > kServiceNameMax) {
-      return Error{Code::kInvalid, "a service's name has 1 to 63 bytes, not " +
-                                       std::to_string(name.size())};
+      return Error{Code::kInvalid,
+                   "a service's name has 1 to 63 bytes, not " + std::to_string(name.size())};
     }
     {
       const std::lock_guard lock(mutex);
@@ -189,15 +194,15 @@ struct Client::State {
       }
     }
     const Nanos deadline = base::now_ns() + on->deadline_default_us() * base::kMicrosecond + kGrace;
-    base::Result<shm::Ticket> ticket =
-        on->submit({.op = shm::Op::kDescribe}, static_cast<std::uint32_t>(name.size()), deadline,
-                   [&](std::span<std::byte> out) { std::memcpy(out.data(), name.data(), name.size()); });
+    base::Result<shm::Ticket> ticket = on->submit(
+        {.op = shm::Op::kDescribe}, static_cast<std::uint32_t>(name.size()), deadline,
+        [&](std::span<std::byte> out) { std::memcpy(out.data(), name.data(), name.size()); });
     if (!ticket) return ticket.error();
     base::Result<shm::Answer> answer = on->wait(*ticket);
     if (!answer) return answer.error();
-    base::Result<Service> service = answer->fields.code == Code::kOk
-                                        ? parse_description(answer->payload)
-                                        : base::Result<Service>(error_of(*answer));
+    base::Result<ServicePtr> service = answer->fields.code == Code::kOk
+                                           ? parse_description(answer->payload)
+                                           : base::Result<ServicePtr>(error_of(*answer));
     on->finish(*ticket);
     if (!service) return service;
     const std::lock_guard lock(mutex);
@@ -214,23 +219,25 @@ struct Client::State {
 
 namespace {
 
-// The next request of a list: as many texts from `begin` as fit well into both arenas, at least one.
+// The next request of a list: as many texts from `begin` as fit well into both arenas, at least
+// one.
 std::size_t chunk_end(const shm::Link& link, std::span<const std::string_view> texts,
                       std::size_t begin, std::uint32_t width) {
   std::uint64_t payload = 0;
   std::size_t end = begin;
   while (end < texts.size() && end - begin < link.items_max()) {
     payload += sizeof(std::uint32_t) + texts[end].size();
-    const bool fits = payload <= link.request_arena_size() / kRequestsAhead &&
-                      shm::row_list_size(end + 1 - begin, width) <=
-                          link.reply_arena_size() / kRequestsAhead;
+    const bool fits =
+        payload <= link.request_arena_size() / kRequestsAhead &&
+        shm::row_list_size(end + 1 - begin, width) <= link.reply_arena_size() / kRequestsAhead;
     if (!fits && end > begin) break;
     ++end;
   }
   return end;
 }
 
-// Reads one chunk's rows into their places. Counts failed items; without `items` the first is an error.
+// Reads one chunk's rows into their places. Counts failed items; without `items` the first is an
+// error.
 base::Status read_rows(const shm::Answer& answer, const Chunk& chunk, std::uint32_t width,
                        std::span<float> out, std::span<shm::ItemReport> items, CallReport& report) {
   const std::size_t count = chunk.end - chunk.begin;
@@ -265,8 +272,7 @@ base::Status check_texts(const shm::Link& link, std::span<const std::string_view
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (texts[i].size() > link.text_bytes_max()) {
       return Error{Code::kTooLarge, "text " + std::to_string(i) + " has " +
-                                        std::to_string(texts[i].size()) +
-                                        " bytes; the limit is " +
+                                        std::to_string(texts[i].size()) + " bytes; the limit is " +
                                         std::to_string(link.text_bytes_max()) +
                                         " (limits.text_bytes_max)"};
     }
@@ -281,10 +287,9 @@ base::Status run_on(shm::Link& link, shm::Op op, const Service& service,
                     CallReport& report) {
   const std::uint32_t width = service.width(op);
   const Nanos timeout = std::chrono::nanoseconds(options.timeout).count();
-  const Nanos deadline = base::now_ns() + (timeout > 0 ? timeout
-                                                       : link.deadline_default_us() *
-                                                                 base::kMicrosecond +
-                                                             kGrace);
+  const Nanos deadline =
+      base::now_ns() +
+      (timeout > 0 ? timeout : link.deadline_default_us() * base::kMicrosecond + kGrace);
   std::array<Chunk, kRequestsAhead> window;  // a ring: [first, first + count) are under way
   std::size_t first = 0;
   std::size_t count = 0;
@@ -295,8 +300,8 @@ base::Status run_on(shm::Link& link, shm::Op op, const Service& service,
       Chunk chunk{next, chunk_end(link, texts, next, width), {}};
       const auto part = texts.subspan(chunk.begin, chunk.end - chunk.begin);
       const Nanos left = deadline - base::now_ns();
-      const auto left_us = static_cast<std::uint32_t>(
-          std::clamp<Nanos>(left / base::kMicrosecond, 1, UINT32_MAX));
+      const auto left_us =
+          static_cast<std::uint32_t>(std::clamp<Nanos>(left / base::kMicrosecond, 1, UINT32_MAX));
       base::Result<shm::Ticket> ticket =
           link.submit({.op = op,
                        .service = service.handle,
@@ -328,9 +333,8 @@ base::Status run_on(shm::Link& link, shm::Op op, const Service& service,
     }
     merge(report, answer->fields);
     report.retry_after_us = answer->fields.retry_after_us;
-    status = answer->fields.code == Code::kOk
-                 ? read_rows(*answer, chunk, width, out, items, report)
-                 : base::Status(error_of(*answer));
+    status = answer->fields.code == Code::kOk ? read_rows(*answer, chunk, width, out, items, report)
+                                              : base::Status(error_of(*answer));
     link.finish(chunk.ticket);
   }
   for (; count > 0; --count, first = (first + 1) % window.size()) {
@@ -365,13 +369,13 @@ base::Result<std::unique_ptr<Client>> Client::connect(const ClientOptions& optio
   return std::unique_ptr<Client>(new Client(std::move(state)));
 }
 
-base::Result<ServiceInfo> Client::describe(std::string_view service) {
+base::Result<std::shared_ptr<const ServiceInfo>> Client::describe(std::string_view service) {
   State& self = state();
   for (int attempt = 0;; ++attempt) {
     base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
     if (!link) return link.error();
-    base::Result<Service> found = self.service(*link, service);
-    if (found) return found->info;
+    base::Result<ServicePtr> found = self.service(*link, service);
+    if (found) return std::shared_ptr<const ServiceInfo>(*found, &(*found)->info);
     if (found.error().code != Code::kSidecarGone || attempt > 0) return found.error();
   }
 }
@@ -385,27 +389,28 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
   for (int attempt = 0;; ++attempt) {
     base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
     if (!link) return link.error();
-    base::Result<Service> found = self.service(*link, service);
+    base::Result<ServicePtr> found = self.service(*link, service);
     CallReport report;
     base::Status status = base::ok();
     if (!found) {
       status = found.error();
-    } else if (found->width(op) == 0) {
-      return Error{Code::kInvalid,
-                   "the service " + quoted(service) + " (" + found->info.architecture + ") does not " +
-                       (op == shm::Op::kEmbed ? "embed" : "classify")};
+    } else if ((*found)->width(op) == 0) {
+      return Error{Code::kInvalid, "the service " + quoted(service) + " (" +
+                                       (*found)->info.architecture + ") does not " +
+                                       (op == shm::Op::kEmbed ? "embed" : "classify")};
     } else if (base::Status good = check_texts(**link, texts); !good) {
       return good.error();
-    } else if (out.size() < texts.size() * found->width(op)) {
+    } else if (out.size() != texts.size() * (*found)->width(op)) {
+      // Exactly: a sidecar that came back with another model would else fill rows of another width.
       return Error{Code::kInvalid, "the output has room for " + std::to_string(out.size()) +
                                        " floats; " + std::to_string(texts.size()) + " rows of " +
-                                       std::to_string(found->width(op)) + " are needed"};
+                                       std::to_string((*found)->width(op)) + " are needed"};
     } else if (!items.empty() && items.size() < texts.size()) {
       return Error{Code::kInvalid, "items has room for " + std::to_string(items.size()) +
                                        " entries; there are " + std::to_string(texts.size()) +
                                        " texts"};
     } else {
-      status = run_on(**link, op, *found, texts, out, items, options, report);
+      status = run_on(**link, op, **found, texts, out, items, options, report);
     }
     if (status) return report;
     if (on_error != nullptr) *on_error = report;
@@ -413,18 +418,34 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
   }
 }
 
+// Describes the service, makes rows of that shape and fills them. When a sidecar with another model
+// takes over in between, once more: rows must not be read with another model's width or labels.
+base::Result<std::shared_ptr<const ServiceInfo>> Client::fill(
+    shm::Op op, std::string_view service, std::span<const std::string_view> texts, Rows& rows,
+    bool per_item, const CallOptions& options) {
+  for (int attempt = 0;; ++attempt) {
+    base::Result<std::shared_ptr<const ServiceInfo>> before = describe(service);
+    if (!before) return before.error();
+    rows.width = op == shm::Op::kEmbed ? (*before)->embed_width
+                                       : static_cast<std::uint32_t>((*before)->labels.size());
+    rows.values.assign(texts.size() * rows.width, 0.0F);
+    rows.items.assign(per_item ? texts.size() : 0, {});
+    base::Result<CallReport> report = run(op, service, texts, rows.values, rows.items, options);
+    base::Result<std::shared_ptr<const ServiceInfo>> after = describe(service);
+    const bool changed = after && (*after)->digest != (*before)->digest;
+    if (changed && attempt == 0) continue;
+    if (!report) return report.error();
+    if (changed) return Error{Code::kBusy, "the model changed during the call, twice: try again"};
+    rows.report = *report;
+    return before;
+  }
+}
+
 base::Result<Rows> Client::embed(std::string_view service, std::span<const std::string_view> texts,
                                  const CallOptions& options) {
-  base::Result<ServiceInfo> info = describe(service);
-  if (!info) return info.error();
   Rows rows;
-  rows.width = info->embed_width;
-  rows.values.resize(texts.size() * rows.width);
-  rows.items.resize(texts.size());
-  base::Result<CallReport> report =
-      run(shm::Op::kEmbed, service, texts, rows.values, rows.items, options);
-  if (!report) return report.error();
-  rows.report = *report;
+  auto info = fill(shm::Op::kEmbed, service, texts, rows, true, options);
+  if (!info) return info.error();
   return rows;
 }
 
@@ -432,20 +453,17 @@ base::Result<std::vector<Classification>> Client::classify(std::string_view serv
                                                            std::span<const std::string_view> texts,
                                                            const CallOptions& options,
                                                            CallReport* report) {
-  base::Result<ServiceInfo> info = describe(service);
+  Rows rows;
+  auto info = fill(shm::Op::kClassify, service, texts, rows, false, options);
   if (!info) return info.error();
-  const std::size_t width = info->labels.size();
-  std::vector<float> scores(texts.size() * width);
-  base::Result<CallReport> done = run(shm::Op::kClassify, service, texts, scores, {}, options);
-  if (!done) return done.error();
-  if (report != nullptr) *report = *done;
+  if (report != nullptr) *report = rows.report;
   std::vector<Classification> out(texts.size());
   for (std::size_t i = 0; i < texts.size(); ++i) {
-    out[i].scores.assign(scores.begin() + static_cast<std::ptrdiff_t>(i * width),
-                         scores.begin() + static_cast<std::ptrdiff_t>((i + 1) * width));
-    const auto best = std::max_element(out[i].scores.begin(), out[i].scores.end());
-    out[i].score = *best;
-    out[i].label = info->labels[static_cast<std::size_t>(best - out[i].scores.begin())];
+    const std::span<const float> scores = rows.row(i);
+    const auto best = std::max_element(scores.begin(), scores.end());
+    out[i] = {.label = (*info)->labels[static_cast<std::size_t>(best - scores.begin())],
+              .score = *best,
+              .scores = {scores.begin(), scores.end()}};
   }
   return out;
 }
@@ -456,7 +474,8 @@ base::Status Client::ping(std::span<std::byte> data) {
     base::Result<std::shared_ptr<shm::Link>> made = self.link(self.connect_deadline());
     if (!made) return made.error();
     shm::Link& link = **made;
-    const Nanos deadline = base::now_ns() + link.deadline_default_us() * base::kMicrosecond + kGrace;
+    const Nanos deadline =
+        base::now_ns() + link.deadline_default_us() * base::kMicrosecond + kGrace;
     base::Result<shm::Ticket> ticket = link.submit(
         {.op = shm::Op::kPing}, static_cast<std::uint32_t>(data.size()), deadline,
         [&](std::span<std::byte> out) { std::memcpy(out.data(), data.data(), data.size()); });

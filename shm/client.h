@@ -27,8 +27,8 @@
 namespace nacelle {
 
 struct ClientOptions {
-  std::string socket;  // "": $NACELLE_SOCKET, else /run/nacelle/nacelle.sock
-  std::string name;    // shown by nacellectl; "": the program's name
+  std::string socket = {};  // "": $NACELLE_SOCKET, else /run/nacelle/nacelle.sock
+  std::string name = {};    // shown by nacellectl; "": the program's name
   // How long connect() waits for a sidecar that is still starting, and a call for one to come back.
   std::chrono::milliseconds connect_timeout{5000};
 };
@@ -83,7 +83,7 @@ class Client {
   Client& operator=(const Client&) = delete;
 
   // kNotFound names the services there are. Answered from memory after the first time.
-  base::Result<ServiceInfo> describe(std::string_view service);
+  base::Result<std::shared_ptr<const ServiceInfo>> describe(std::string_view service);
 
   // Embeddings of texts (at least one, UTF-8), L2-normalized if the model says so. A text that is
   // not UTF-8 gets a row of zeros and says why in its item.
@@ -95,10 +95,10 @@ class Client {
                                                      const CallOptions& options = {},
                                                      CallReport* report = nullptr);
 
-  // The same into the caller's memory. op is kEmbed or kClassify; out has room for texts x width
-  // floats; items is empty or has one entry per text: then a bad text fails alone, and its row is
-  // zeros. Lists of any length: what does not fit in one request goes in several. on_error, when
-  // given, gets the report of a call that failed (retry_after_us).
+  // The same into the caller's memory. op is kEmbed or kClassify; out is texts x width floats;
+  // items is empty or has one entry per text: then a bad text fails alone, and its row is zeros.
+  // Lists of any length: what does not fit in one request goes in several. on_error, when given,
+  // gets the report of a call that failed (retry_after_us).
   base::Result<CallReport> run(shm::Op op, std::string_view service,
                                std::span<const std::string_view> texts, std::span<float> out,
                                std::span<shm::ItemReport> items, const CallOptions& options = {},
@@ -114,6 +114,10 @@ class Client {
   struct State;
   explicit Client(std::unique_ptr<State> state);
   State& state() const;
+  base::Result<std::shared_ptr<const ServiceInfo>> fill(shm::Op op, std::string_view service,
+                                                        std::span<const std::string_view> texts,
+                                                        Rows& rows, bool per_item,
+                                                        const CallOptions& options);
   mutable std::atomic<State*> state_;  // owned; replaced once in a forked child
 };
 

@@ -64,13 +64,14 @@ base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd socket, cons
       Mapping::map(reply->get(), welcome.reply_region_size, Access::kReadWrite);
   if (!reply_map) return reply_map.error();
   // B is sealed after our own mapping exists: from here on nobody else can write to it.
-  if (base::Status sealed = seal_for_clients_to_write(request->get()); !sealed) return sealed.error();
+  if (base::Status sealed = seal_for_clients_to_write(request->get()); !sealed)
+    return sealed.error();
   if (base::Status sealed = seal_against_writers(reply->get()); !sealed) return sealed.error();
 
   connection->request_ = *std::move(request_map);
   connection->reply_ = *std::move(reply_map);
-  connection->from_client_ =
-      Untrusted({connection->request_.data(), static_cast<std::size_t>(connection->request_.size())});
+  connection->from_client_ = Untrusted(
+      {connection->request_.data(), static_cast<std::size_t>(connection->request_.size())});
   connection->write_header(epoch, limits);
   connection->doorbell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!connection->doorbell_) {
@@ -156,9 +157,9 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     out->op = static_cast<Op>(op);
     if (out->payload_size > kRequestInline &&
         !base::fits(out->payload_offset, out->payload_size, geometry_.request_arena_size)) {
-      return violation(where + " has a payload outside its arena: " +
-                       std::to_string(out->payload_size) + " bytes at " +
-                       std::to_string(out->payload_offset));
+      return violation(where +
+                       " has a payload outside its arena: " + std::to_string(out->payload_size) +
+                       " bytes at " + std::to_string(out->payload_offset));
     }
     state.generation = generation;
     take_back(state);  // a client that publishes again is done with the last reply

@@ -42,8 +42,8 @@ struct Submission {
 };
 
 struct Limits {
-  std::uint32_t items_max = 4096;          // texts in one request
-  std::uint32_t text_bytes_max = 1U << 20;  // bytes of one text
+  std::uint32_t items_max = 4096;                  // texts in one request
+  std::uint32_t text_bytes_max = 1U << 20;         // bytes of one text
   std::uint32_t deadline_default_us = 30'000'000;  // for requests that name none
 };
 
@@ -99,7 +99,9 @@ class Connection {
   [[nodiscard]] const Peer& peer() const { return peer_; }
   [[nodiscard]] const std::string& name() const { return name_; }  // as the client calls itself
   [[nodiscard]] std::uint64_t id() const { return id_; }
-  [[nodiscard]] std::uint32_t in_flight() const { return in_flight_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint32_t in_flight() const {
+    return in_flight_.load(std::memory_order_relaxed);
+  }
 
  private:
   // What we remember about a slot. Only `busy` is read by two threads.

@@ -87,7 +87,8 @@ base::Result<Peer> peer_of(int socket) {
   ucred credentials{};
   socklen_t size = sizeof credentials;
   if (::getsockopt(socket, SOL_SOCKET, SO_PEERCRED, &credentials, &size) != 0) {
-    return Error{Code::kUnavailable, "cannot read a client's credentials: " + base::errno_text(errno)};
+    return Error{Code::kUnavailable,
+                 "cannot read a client's credentials: " + base::errno_text(errno)};
   }
   return Peer{credentials.uid, credentials.gid, credentials.pid};
 }

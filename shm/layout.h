@@ -90,8 +90,8 @@ struct alignas(kAlignment) ReplyHeader {
   std::uint32_t reply_arena_offset;  // in B
   std::uint32_t reply_arena_size;
   // Limits, so that a client can refuse before it sends.
-  std::uint32_t items_max;       // texts in one request
-  std::uint32_t text_bytes_max;  // bytes of one text
+  std::uint32_t items_max;            // texts in one request
+  std::uint32_t text_bytes_max;       // bytes of one text
   std::uint32_t deadline_default_us;  // for requests that name none
   std::uint32_t reserved0[12];
   // 1 while the sidecar sleeps: a client that publishes then also writes the doorbell eventfd.
@@ -135,8 +135,8 @@ struct ReplyFields {
 // A text list: std::uint32_t size[items] | the texts' bytes, end to end, UTF-8.
 // A row list: ItemReport[items], padded to 64 bytes | float[items][width].
 struct ItemReport {
-  std::uint16_t code;   // base::Code; a row whose code is not 0 is all zeros
-  std::uint16_t flags;  // kItemTruncated
+  std::uint16_t code;    // base::Code; a row whose code is not 0 is all zeros
+  std::uint16_t flags;   // kItemTruncated
   std::uint32_t tokens;  // tokens computed, special ones included
   std::uint32_t detail;  // with kInvalid: the offset of the first byte that is not UTF-8
   std::uint32_t reserved;
@@ -167,7 +167,8 @@ static_assert(sizeof(RequestHeader) == 128);
 static_assert(sizeof(RequestSlot) == 128);
 static_assert(offsetof(RequestSlot, op) == 8 && offsetof(RequestSlot, service) == 12);
 static_assert(offsetof(RequestSlot, items) == 16 && offsetof(RequestSlot, payload_size) == 20);
-static_assert(offsetof(RequestSlot, payload_offset) == 24 && offsetof(RequestSlot, deadline_us) == 28);
+static_assert(offsetof(RequestSlot, payload_offset) == 24 &&
+              offsetof(RequestSlot, deadline_us) == 28);
 static_assert(offsetof(RequestSlot, trace) == 32 && offsetof(RequestSlot, priority) == 40);
 static_assert(offsetof(RequestSlot, released) == 48 && offsetof(RequestSlot, cancel) == 56);
 static_assert(offsetof(RequestSlot, waiting) == 60 && offsetof(RequestSlot, payload) == 64);
@@ -175,7 +176,8 @@ static_assert(sizeof(ReplyHeader) == 256);
 static_assert(offsetof(ReplyHeader, features) == 16 && offsetof(ReplyHeader, epoch) == 24);
 static_assert(offsetof(ReplyHeader, slots) == 32 && offsetof(ReplyHeader, items_max) == 68);
 static_assert(offsetof(ReplyHeader, text_bytes_max) == 72);
-static_assert(offsetof(ReplyHeader, deadline_default_us) == 76 && offsetof(ReplyHeader, asleep) == 128);
+static_assert(offsetof(ReplyHeader, deadline_default_us) == 76 &&
+              offsetof(ReplyHeader, asleep) == 128);
 static_assert(sizeof(ReplySlot) == 256);
 static_assert(offsetof(ReplySlot, code) == 8 && offsetof(ReplySlot, items) == 12);
 static_assert(offsetof(ReplySlot, payload_size) == 16 && offsetof(ReplySlot, queue_us) == 24);

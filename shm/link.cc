@@ -21,7 +21,8 @@ using base::Error;
 constexpr base::Nanos kSleepMax = 20 * base::kMillisecond;
 
 Error bad_header(const std::string& path) {
-  return Error{Code::kInvalid, "the sidecar at " + path + " describes a memory layout that cannot be"};
+  return Error{Code::kInvalid,
+               "the sidecar at " + path + " describes a memory layout that cannot be"};
 }
 
 }  // namespace
@@ -211,7 +212,8 @@ base::Error Link::gone() {
 
 base::Result<Answer> Link::wait(const Ticket& ticket) {
   // Acquire: pairs with the sidecar's store in Connection::complete().
-  if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) return read_answer(ticket);
+  if (replied(ticket.slot, ticket.generation, std::memory_order_acquire))
+    return read_answer(ticket);
   if (spin_ns_ > 0) {
     const base::Nanos stop = base::now_ns() + spin_ns_;
     do {
@@ -251,7 +253,8 @@ base::Result<Answer> Link::wait(const Ticket& ticket) {
 }
 
 // The sleep timed out and the reply is there. Usually both happened in the same moment, and the
-// sidecar says in `woken` that a wake was on its way; if it does not say so soon, the wake was lost.
+// sidecar says in `woken` that a wake was on its way; if it does not say so soon, the wake was
+// lost.
 void Link::count_rescue(const Ticket& ticket) {
   const auto& woken = reply_slot(ticket.slot).woken;
   const base::Nanos stop = base::now_ns() + 2 * base::kMillisecond;

@@ -80,7 +80,8 @@ nacelle_status run(nacelle::shm::Op op, nacelle_client* client, const char* serv
     const nacelle::base::Result<nacelle::CallReport> done = client->client->run(
         op, service, views, {out, capacity},
         {reinterpret_cast<nacelle::shm::ItemReport*>(items), items != nullptr ? count : 0},
-        {.timeout = std::chrono::milliseconds(wanted.timeout_ms), .trace = wanted.trace}, &on_error);
+        {.timeout = std::chrono::milliseconds(wanted.timeout_ms), .trace = wanted.trace},
+        &on_error);
     if (report != nullptr) {
       const nacelle::CallReport& from = done ? *done : on_error;
       nacelle_report full{};
@@ -126,12 +127,12 @@ nacelle_status nacelle_describe(nacelle_client* client, const char* service,
     const auto info = client->client->describe(service);
     if (!info) return failed(info.error());
     nacelle_description full{};
-    full.embed_width = info->embed_width;
-    full.labels = static_cast<uint32_t>(info->labels.size());
-    full.tokens_max = info->tokens_max;
-    full.multi_label = info->multi_label ? 1 : 0;
-    info->digest.copy(full.digest, sizeof full.digest - 1);
-    info->architecture.copy(full.architecture, sizeof full.architecture - 1);
+    full.embed_width = (*info)->embed_width;
+    full.labels = static_cast<uint32_t>((*info)->labels.size());
+    full.tokens_max = (*info)->tokens_max;
+    full.multi_label = (*info)->multi_label ? 1 : 0;
+    (*info)->digest.copy(full.digest, sizeof full.digest - 1);
+    (*info)->architecture.copy(full.architecture, sizeof full.architecture - 1);
     write_versioned(full, description);
     return NACELLE_OK;
   });
@@ -145,21 +146,20 @@ nacelle_status nacelle_label(nacelle_client* client, const char* service, uint32
     }
     const auto info = client->client->describe(service);
     if (!info) return failed(info.error());
-    if (index >= info->labels.size()) {
+    if (index >= (*info)->labels.size()) {
       return failed({Code::kInvalid, "label " + std::to_string(index) + " of " +
-                                         std::to_string(info->labels.size())});
+                                         std::to_string((*info)->labels.size())});
     }
-    const std::string& label = info->labels[index];
+    const std::string& label = (*info)->labels[index];
     if (needed != nullptr) *needed = label.size();
     if (capacity > 0) text[label.copy(text, capacity - 1)] = '\0';
     return NACELLE_OK;
   });
 }
 
-nacelle_status nacelle_embed(nacelle_client* client, const char* service,
-                             const nacelle_text* texts, size_t count, const nacelle_call* call,
-                             float* vectors, size_t capacity, nacelle_item* items,
-                             nacelle_report* report) {
+nacelle_status nacelle_embed(nacelle_client* client, const char* service, const nacelle_text* texts,
+                             size_t count, const nacelle_call* call, float* vectors,
+                             size_t capacity, nacelle_item* items, nacelle_report* report) {
   return run(nacelle::shm::Op::kEmbed, client, service, texts, count, call, vectors, capacity,
              items, report);
 }

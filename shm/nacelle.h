@@ -110,8 +110,11 @@ NACELLE_API nacelle_status nacelle_label(nacelle_client* client, const char* ser
                                          size_t* needed);
 
 /* Embeds texts[count], count >= 1. vectors: [count][embed_width] floats; capacity: how many floats
- * it has room for. items: [count] or NULL. Without items one bad text fails the whole call; with
- * items it fails alone. call and report may be NULL. */
+ * that is, exactly: when a sidecar with a model of another width has taken over, the call fails
+ * with NACELLE_INVALID instead of filling rows of another shape. items: [count] or NULL. Without
+ * items one text that is not UTF-8 fails the whole call; with items it fails alone. A text over
+ * limits.text_bytes_max fails the whole call. call and report may be NULL.
+ * timeout_ms bounds the answer; while no sidecar is there, connect_timeout_ms bounds the wait. */
 NACELLE_API nacelle_status nacelle_embed(nacelle_client* client, const char* service,
                                          const nacelle_text* texts, size_t count,
                                          const nacelle_call* call, float* vectors, size_t capacity,

@@ -67,8 +67,7 @@ FutexResult futex_wait(const std::atomic<std::uint32_t>* word, std::uint32_t exp
   timeout = std::max<base::Nanos>(timeout, 1);
   const timespec relative{static_cast<time_t>(timeout / base::kSecond),
                           static_cast<long>(timeout % base::kSecond)};
-  const long result =
-      ::syscall(SYS_futex, word, FUTEX_WAIT, expected, &relative, nullptr, 0);
+  const long result = ::syscall(SYS_futex, word, FUTEX_WAIT, expected, &relative, nullptr, 0);
   return result != 0 && errno == ETIMEDOUT ? FutexResult::kTimedOut : FutexResult::kWoken;
 }
 

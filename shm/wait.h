@@ -6,8 +6,9 @@
 //   waker    store word (release)      full barrier   load waiting, and wake when it is set
 //   waiter   store waiting (seq_cst)   re-check word  FUTEX_WAIT on the word's value
 //
-// Either the waiter sees the new word, or the waker sees the flag; the kernel closes the gap between
-// the re-check and the sleep. Time-outs are a backstop only: a wait that one of them rescued counts.
+// Either the waiter sees the new word, or the waker sees the flag; the kernel closes the gap
+// between the re-check and the sleep. Time-outs are a backstop only: a wait that one of them
+// rescued counts.
 #pragma once
 
 #include <atomic>

@@ -45,9 +45,9 @@ struct Request {
   std::span<std::byte> reply;          // in the client's reply region: the row list (shm/layout.h)
 
   // How far it has come; written by the scheduler and the executor, one after the other.
-  std::uint32_t next = 0;  // the first text that no batch has held yet
-  base::Nanos started = 0;  // of its first batch; 0 before
-  base::Nanos compute = 0;  // time in batches
+  std::uint32_t next = 0;           // the first text that no batch has held yet
+  base::Nanos started = 0;          // of its first batch; 0 before
+  base::Nanos compute = 0;          // time in batches
   std::uint32_t batch_texts = 0;    // of the largest batch that held one of its texts
   std::uint32_t batch_clients = 0;  // in that batch
 

@@ -76,10 +76,13 @@ bool Intake::sweep_client(const std::shared_ptr<ClientState>& client) {
 
 void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submission& submission) {
   switch (submission.op) {
-    case shm::Op::kPing: return handle_ping(*client, submission);
-    case shm::Op::kDescribe: return handle_describe(*client, submission);
+    case shm::Op::kPing:
+      return handle_ping(*client, submission);
+    case shm::Op::kDescribe:
+      return handle_describe(*client, submission);
     case shm::Op::kEmbed:
-    case shm::Op::kClassify: return handle_texts(client, submission);
+    case shm::Op::kClassify:
+      return handle_texts(client, submission);
   }
 }
 
@@ -141,8 +144,8 @@ void Intake::handle_describe(ClientState& client, const shm::Submission& submiss
   replier_.answer(client, submission, text.size());
 }
 
-// Splits a text list, tokenizes each text into `request`, and writes the items' reports. A text that
-// is not UTF-8 gets no tokens and an error of its own.
+// Splits a text list, tokenizes each text into `request`, and writes the items' reports. A text
+// that is not UTF-8 gets no tokens and an error of its own.
 base::Status Intake::tokenize(const LoadedService& service, std::span<const std::byte> payload,
                               Request& request) {
   const std::uint64_t sizes_bytes = std::uint64_t{request.texts} * sizeof(std::uint32_t);
@@ -197,7 +200,8 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   };
   if (draining()) return refuse(Code::kSidecarGone, "the sidecar is shutting down");
   if (submission.service >= services_.size()) {
-    return refuse(Code::kNotFound, "no service has the handle " + std::to_string(submission.service));
+    return refuse(Code::kNotFound,
+                  "no service has the handle " + std::to_string(submission.service));
   }
   LoadedService& service = services_.at(submission.service);
   service.counters.requests.add();
@@ -208,12 +212,12 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
                                       ") does not " +
                                       (task == model::Task::kEmbed ? "embed" : "classify"));
   }
-  if (submission.items == 0) return refuse(Code::kInvalid, "the list of texts is empty: give at least one");
+  if (submission.items == 0)
+    return refuse(Code::kInvalid, "the list of texts is empty: give at least one");
   if (submission.items > config_.limits.items_max) {
-    return refuse(Code::kTooLarge, std::to_string(submission.items) +
-                                       " texts in one request; the limit is " +
-                                       std::to_string(config_.limits.items_max) +
-                                       " (limits.items_max)");
+    return refuse(Code::kTooLarge,
+                  std::to_string(submission.items) + " texts in one request; the limit is " +
+                      std::to_string(config_.limits.items_max) + " (limits.items_max)");
   }
   const std::uint64_t size = shm::row_list_size(submission.items, info.row_width(task));
   if (!client->connection->could_hold(size)) {
@@ -226,7 +230,8 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   request->reply = client->connection->reserve(submission, size);
   if (request->reply.empty()) {
     return refuse(Code::kBusy,
-                  "no room for the reply beside those not yet read (transport.reply_arena_bytes)", 1000);
+                  "no room for the reply beside those not yet read (transport.reply_arena_bytes)",
+                  1000);
   }
   request->client = client;
   request->slot = submission.slot;

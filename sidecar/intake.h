@@ -77,7 +77,8 @@ class Intake {
   void accept_guests();
   void greet_guests(base::Nanos now);
   base::Status admit(Guest& guest, const shm::Hello& hello);
-  void disconnect(const std::shared_ptr<ClientState>& client, const std::string& why, bool violation);
+  void disconnect(const std::shared_ptr<ClientState>& client, const std::string& why,
+                  bool violation);
 
   const Config config_;
   Services& services_;

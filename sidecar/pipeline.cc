@@ -42,9 +42,9 @@ Pipeline::Pipeline(const Config& config, Services& services)
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
   Pipeline& self = *pipeline;
-  base::Result<std::unique_ptr<Intake>> intake =
-      Intake::open(config, services, self.replier_, self.counters_,
-                   [&self](std::unique_ptr<Request> request) { return self.submit(std::move(request)); });
+  base::Result<std::unique_ptr<Intake>> intake = Intake::open(
+      config, services, self.replier_, self.counters_,
+      [&self](std::unique_ptr<Request> request) { return self.submit(std::move(request)); });
   if (!intake) return intake.error();
   self.intake_ = *std::move(intake);
   self.execute_thread_ = std::thread([&self] { self.execute(); });
@@ -112,10 +112,10 @@ void Pipeline::run_batch(Batch batch) {
   outcomes.reserve(batch.finishing.size() + 1);
   for (auto& request : batch.finishing) {
     // What was computed after its deadline is an answer too late.
-    base::Status ended = request->deadline > end
-                             ? status
-                             : Error{Code::kDeadlineExceeded,
-                                     "the deadline passed while the request ran"};
+    base::Status ended =
+        request->deadline > end
+            ? status
+            : Error{Code::kDeadlineExceeded, "the deadline passed while the request ran"};
     outcomes.push_back({std::move(request), std::move(ended)});
   }
   {
@@ -136,9 +136,8 @@ std::size_t Pipeline::drain(Nanos timeout) {
   intake_->drain();
   {
     std::unique_lock lock(mutex_);
-    idle_.wait_for(lock, std::chrono::nanoseconds(timeout), [this] {
-      return !running_ && scheduler_.queued_requests() == 0;
-    });
+    idle_.wait_for(lock, std::chrono::nanoseconds(timeout),
+                   [this] { return !running_ && scheduler_.queued_requests() == 0; });
     stopping_ = true;  // submit() refuses from here on: what is queued now is all there will be
   }
   work_.notify_all();
@@ -146,7 +145,8 @@ std::size_t Pipeline::drain(Nanos timeout) {
   std::vector<Outcome> late;
   {
     const std::lock_guard lock(mutex_);
-    for (auto& request : scheduler_.take_all()) late.push_back({std::move(request), shutting_down()});
+    for (auto& request : scheduler_.take_all())
+      late.push_back({std::move(request), shutting_down()});
   }
   const std::size_t count = late.size();
   replier_.reply(std::move(late));
@@ -203,16 +203,15 @@ control::StatusReport Pipeline::report() const {
   }
   for (const auto& client : intake_->clients()) {
     const shm::Connection& connection = *client->connection;
-    report.clients.push_back(
-        {.id = connection.id(),
-         .name = connection.name(),
-         .uid = connection.peer().uid,
-         .pid = static_cast<std::uint32_t>(connection.peer().pid),
-         .connected_s =
-             static_cast<std::uint64_t>((base::now_ns() - client->connected_at) / base::kSecond),
-         .requests = client->counters.requests.get(),
-         .texts = client->counters.texts.get(),
-         .in_flight = connection.in_flight()});
+    report.clients.push_back({.id = connection.id(),
+                              .name = connection.name(),
+                              .uid = connection.peer().uid,
+                              .pid = static_cast<std::uint32_t>(connection.peer().pid),
+                              .connected_s = static_cast<std::uint64_t>(
+                                  (base::now_ns() - client->connected_at) / base::kSecond),
+                              .requests = client->counters.requests.get(),
+                              .texts = client->counters.texts.get(),
+                              .in_flight = connection.in_flight()});
   }
   return report;
 }

@@ -53,7 +53,7 @@ class Pipeline {
   std::condition_variable work_;
   std::condition_variable idle_;
   Scheduler scheduler_;
-  bool running_ = false;   // a batch is on the device
+  bool running_ = false;  // a batch is on the device
   bool stopping_ = false;
   double token_ns_ = 20'000;  // device time per token, smoothed: for retry hints only
 

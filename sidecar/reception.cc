@@ -73,8 +73,8 @@ base::Result<std::unique_ptr<Intake>> Intake::open(const Config& config, Service
                                                    Submit submit) {
   base::Result<shm::Listener> listener = shm::Listener::listen(config.socket);
   if (!listener) return listener.error();
-  std::unique_ptr<Intake> intake(new Intake(config, services, replier, counters, std::move(submit),
-                                            *std::move(listener)));
+  std::unique_ptr<Intake> intake(
+      new Intake(config, services, replier, counters, std::move(submit), *std::move(listener)));
   intake->epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   intake->stop_event_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   const bool random = ::getrandom(&intake->epoch_, sizeof intake->epoch_, 0) ==
@@ -103,7 +103,8 @@ void Intake::watch(int fd, bool on) {
   event.events = EPOLLIN | EPOLLRDHUP;
   event.data.fd = fd;
   const int result = ::epoll_ctl(epoll_.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
-  if (result != 0 && on) base::log_error("cannot watch a descriptor", {{"error", base::errno_text(errno)}});
+  if (result != 0 && on)
+    base::log_error("cannot watch a descriptor", {{"error", base::errno_text(errno)}});
 }
 
 // Sleeps until a doorbell, a hang-up, a new client or the time-out. See shm/wait.h for the order.
@@ -132,10 +133,9 @@ bool Intake::look_at_sockets(int timeout_ms) {
       accept_guests();
       continue;
     }
-    const auto owner =
-        std::find_if(clients_.begin(), clients_.end(), [fd](const auto& client) {
-          return client->connection->doorbell() == fd || client->connection->socket() == fd;
-        });
+    const auto owner = std::find_if(clients_.begin(), clients_.end(), [fd](const auto& client) {
+      return client->connection->doorbell() == fd || client->connection->socket() == fd;
+    });
     if (owner == clients_.end()) {
       guests_spoke = true;  // or it is the stop event, or gone since
       continue;
@@ -158,7 +158,8 @@ void Intake::accept_guests() {
   while (base::Fd socket = listener_.accept()) {
     if (guests_.size() >= kGuestsMax) {
       counters_.refused_connections.add();
-      shm::send_refusal(socket.get(), {Code::kBusy, "too many clients are connecting at this moment"});
+      shm::send_refusal(socket.get(),
+                        {Code::kBusy, "too many clients are connecting at this moment"});
       continue;
     }
     watch(socket.get(), true);

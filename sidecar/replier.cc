@@ -28,10 +28,17 @@ Replier::~Replier() {
 
 void Replier::count(const base::Error& error) {
   switch (error.code) {
-    case Code::kBusy: counters_.busy.add(); break;
-    case Code::kDeadlineExceeded: counters_.expired.add(); break;
-    case Code::kCancelled: counters_.cancelled.add(); break;
-    default: counters_.invalid.add();
+    case Code::kBusy:
+      counters_.busy.add();
+      break;
+    case Code::kDeadlineExceeded:
+      counters_.expired.add();
+      break;
+    case Code::kCancelled:
+      counters_.cancelled.add();
+      break;
+    default:
+      counters_.invalid.add();
   }
 }
 

@@ -46,7 +46,8 @@ void Scheduler::drop_expired(base::Nanos now, std::vector<Outcome>& dropped) {
       ++i;
       continue;
     }
-    drop(i, Error{Code::kDeadlineExceeded, "the deadline passed while the request waited"}, dropped);
+    drop(i, Error{Code::kDeadlineExceeded, "the deadline passed while the request waited"},
+         dropped);
   }
 }
 
@@ -129,8 +130,9 @@ Decision Scheduler::next(base::Nanos now, const std::function<bool(const Request
 }
 
 std::unique_ptr<Request> Scheduler::remove(const Request* request) {
-  const auto place = std::find_if(queue_.begin(), queue_.end(),
-                                  [request](const auto& queued) { return queued.get() == request; });
+  const auto place = std::find_if(queue_.begin(), queue_.end(), [request](const auto& queued) {
+    return queued.get() == request;
+  });
   if (place == queue_.end()) return nullptr;
   queued_tokens_ -= tokens_left(**place);
   std::unique_ptr<Request> removed = std::move(*place);

@@ -1,8 +1,8 @@
 // Decides what runs next: first come, first served, as full as the token budget allows.
 //
 // Pure: time comes in as a parameter and decisions go out, nothing sleeps, nothing is locked. A
-// batch starts as soon as the device is free and something waits; with max_delay > 0 a batch that is
-// not full waits for company, but never longer than that after its oldest request arrived.
+// batch starts as soon as the device is free and something waits; with max_delay > 0 a batch that
+// is not full waits for company, but never longer than that after its oldest request arrived.
 #pragma once
 
 #include <cstdint>
@@ -26,8 +26,8 @@ struct SchedulerLimits {
 
 // What the executor should do now.
 struct Decision {
-  std::optional<Batch> batch;       // run this
-  std::vector<Outcome> dropped;     // answer these: expired, or their client left
+  std::optional<Batch> batch;          // run this
+  std::vector<Outcome> dropped;        // answer these: expired, or their client left
   base::Nanos wake_at = base::kNever;  // without a batch: ask again then, or when a request comes
 };
 
@@ -40,10 +40,10 @@ class Scheduler {
 
   // Call when the device is free. `given_up` tells whether a request's client is no longer
   // interested; it is asked only about requests that would run now.
-  [[nodiscard]] Decision next(base::Nanos now,
-                              const std::function<bool(const Request&)>& given_up);
+  [[nodiscard]] Decision next(base::Nanos now, const std::function<bool(const Request&)>& given_up);
 
-  // Takes a request out whose batch failed while more of its texts waited; nothing when it has left.
+  // Takes a request out whose batch failed while more of its texts waited; nothing when it has
+  // left.
   [[nodiscard]] std::unique_ptr<Request> remove(const Request* request);
 
   // Takes everything out of the queue: the end of a drain that ran out of time.

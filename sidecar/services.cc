@@ -33,11 +33,11 @@ base::Result<Services> Services::load(const Config& config, kernels::Backend& ba
   }
   const std::uint32_t tokens_max = services.tokens_max();
   if (config.scheduler.batch_tokens_max < tokens_max) {
-    return base::Error{base::Code::kInvalid,
-                       "scheduler.batch_tokens_max is " +
-                           std::to_string(config.scheduler.batch_tokens_max) +
-                           ", but one text can have " + std::to_string(tokens_max) +
-                           " tokens: set it to at least that"};
+    return base::Error{base::Code::kInvalid, "scheduler.batch_tokens_max is " +
+                                                 std::to_string(config.scheduler.batch_tokens_max) +
+                                                 ", but one text can have " +
+                                                 std::to_string(tokens_max) +
+                                                 " tokens: set it to at least that"};
   }
   return services;
 }

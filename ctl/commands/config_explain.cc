@@ -58,8 +58,8 @@ extern const Command kConfigExplain{
     .arguments_max = 1,
     .summary = "show every option's value and where it was set, or all about one",
     .help =
-        "These are the values that the running sidecar uses: it read its file, environment "
-        "and flags once, at start. \"nacelled --explain\" shows what a start would use now.",
+        "These are the values that the running sidecar uses: it read its file, environment and\n"
+        "flags once, at start. \"nacelled --explain\" shows what a start would use now.",
     .run = run,
 };
 

@@ -60,9 +60,9 @@ extern const Command kModels{
     .arguments_max = 1,
     .summary = "show the models behind the services",
     .help =
-        "The digest is the SHA-256 of the files that decide a model's answers: two sidecars "
-        "with equal digests give equal answers. Memory is what the model takes besides the "
-        "mapping of its file.",
+        "The digest is the SHA-256 of the files that decide a model's answers: two sidecars with\n"
+        "equal digests give equal answers. Memory is what the model takes besides the mapping of\n"
+        "its file.",
     .run = run,
 };
 

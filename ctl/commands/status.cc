@@ -93,8 +93,8 @@ extern const Command kStatus{
     .arguments_max = 0,
     .summary = "show what the sidecar serves, to whom, and how it fares",
     .help =
-        "Counts are since the start of the sidecar. A text counts when it was computed; a "
-        "batch with texts of several clients is one that a process alone could not have had.",
+        "Counts are since the start of the sidecar. A text counts when it was computed; a batch\n"
+        "with texts of several clients is one that a process alone could not have had.",
     .run = run,
 };
 

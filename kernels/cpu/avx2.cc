@@ -38,8 +38,8 @@ struct Avx2 {
   static void store_first(float* p, Register x, std::size_t n) {
     _mm256_maskstore_ps(p, first(n), x);
   }
-  static Register keep_first(Register x, std::size_t n) {
-    return _mm256_and_ps(x, _mm256_castsi256_ps(first(n)));
+  static Register first_or(Register x, std::size_t n, Register other) {
+    return _mm256_blendv_ps(other, x, _mm256_castsi256_ps(first(n)));
   }
 
   static Register add(Register a, Register b) { return _mm256_add_ps(a, b); }
@@ -74,17 +74,20 @@ struct Avx2 {
   // rows[i][j] becomes rows[j][i]: pairs, then quads, then 128-bit halves change places.
   static void transpose(Register (&rows)[kLanes]) {
     Register pairs[kLanes];
+#pragma GCC unroll 16
     for (unsigned i = 0; i < kLanes; i += 2) {
       pairs[i] = _mm256_unpacklo_ps(rows[i], rows[i + 1]);
       pairs[i + 1] = _mm256_unpackhi_ps(rows[i], rows[i + 1]);
     }
     Register quads[kLanes];
+#pragma GCC unroll 16
     for (unsigned i = 0; i < kLanes; i += 4) {
       quads[i] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
       quads[i + 1] = _mm256_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
       quads[i + 2] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
       quads[i + 3] = _mm256_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
     }
+#pragma GCC unroll 16
     for (unsigned i = 0; i < 4; ++i) {
       rows[i] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x20);
       rows[i + 4] = _mm256_permute2f128_ps(quads[i], quads[i + 4], 0x31);

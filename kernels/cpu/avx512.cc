@@ -36,7 +36,9 @@ struct Avx512 {
   static void store_first(float* p, Register x, std::size_t n) {
     _mm512_mask_storeu_ps(p, first(n), x);
   }
-  static Register keep_first(Register x, std::size_t n) { return _mm512_maskz_mov_ps(first(n), x); }
+  static Register first_or(Register x, std::size_t n, Register other) {
+    return _mm512_mask_mov_ps(other, first(n), x);
+  }
 
   static Register add(Register a, Register b) { return _mm512_add_ps(a, b); }
   static Register sub(Register a, Register b) { return _mm512_sub_ps(a, b); }
@@ -58,17 +60,20 @@ struct Avx512 {
   // rows[i][j] becomes rows[j][i]: pairs, then quads, then whole 128-bit lanes change places.
   static void transpose(Register (&rows)[kLanes]) {
     Register pairs[kLanes];
+#pragma GCC unroll 16
     for (unsigned i = 0; i < kLanes; i += 2) {
       pairs[i] = _mm512_unpacklo_ps(rows[i], rows[i + 1]);
       pairs[i + 1] = _mm512_unpackhi_ps(rows[i], rows[i + 1]);
     }
     Register quads[kLanes];
+#pragma GCC unroll 16
     for (unsigned i = 0; i < kLanes; i += 4) {
       quads[i] = _mm512_shuffle_ps(pairs[i], pairs[i + 2], 0x44);
       quads[i + 1] = _mm512_shuffle_ps(pairs[i], pairs[i + 2], 0xEE);
       quads[i + 2] = _mm512_shuffle_ps(pairs[i + 1], pairs[i + 3], 0x44);
       quads[i + 3] = _mm512_shuffle_ps(pairs[i + 1], pairs[i + 3], 0xEE);
     }
+#pragma GCC unroll 16
     for (unsigned i = 0; i < 4; ++i) {
       const Register even_low = _mm512_shuffle_f32x4(quads[i], quads[i + 4], 0x88);
       const Register odd_low = _mm512_shuffle_f32x4(quads[i], quads[i + 4], 0xDD);

@@ -35,6 +35,11 @@ struct LinearBlock {
   Activation activation;
 };
 
+// Inputs of a linear layer that are taken at a time when there are many rows; sums wait in `out`
+// between two of them. So much of the rows, with two panels (one in use, one on its way), fits the
+// second-level cache.
+inline constexpr std::size_t kLinearDepth = 768;
+
 // Queries [query_begin, query_end) of one head of one sequence; at most kQueriesMax of them.
 struct AttentionBlock {
   std::uint32_t sequence;

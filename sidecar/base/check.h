@@ -10,7 +10,7 @@ namespace nacelle::base {
 
 }  // namespace nacelle::base
 
-#define CHECK(condition)         \
+#define CHECK(condition)              \
   (__builtin_expect(!!(condition), 1) \
-       ? static_cast<void>(0)    \
+       ? static_cast<void>(0)         \
        : ::nacelle::base::check_failed(__FILE__, __LINE__, #condition))

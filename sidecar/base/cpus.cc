@@ -37,13 +37,15 @@ double quota_v2(const std::string& folder) {
 }
 
 double quota_v1(const std::string& folder) {
-  return ratio(read_number(folder + "/cpu.cfs_quota_us"), read_number(folder + "/cpu.cfs_period_us"));
+  return ratio(read_number(folder + "/cpu.cfs_quota_us"),
+               read_number(folder + "/cpu.cfs_period_us"));
 }
 
 // The smallest quota from `group` up to the root of the hierarchy mounted at `mount`. Inside a
 // container the path in /proc/self/cgroup may name folders that only the host sees; those read as
 // "no quota", and the mount's own root still counts.
-double smallest_quota(const std::string& mount, std::string group, double (*quota_of)(const std::string&)) {
+double smallest_quota(const std::string& mount, std::string group,
+                      double (*quota_of)(const std::string&)) {
   double smallest = quota_of(mount);
   while (group.size() > 1) {
     smallest = smaller_quota(smallest, quota_of(mount + group));
@@ -86,8 +88,10 @@ CpuBudget cpu_budget(const std::string& root) {
     const std::string controllers = line.substr(first + 1, second - first - 1);
     const std::string path = line.substr(second + 1);
     if (controllers.empty()) {
-      budget.quota = smaller_quota(budget.quota, smallest_quota(root + "/sys/fs/cgroup", path, quota_v2));
-      budget.quota = smaller_quota(budget.quota, smallest_quota(root + "/sys/fs/cgroup/unified", path, quota_v2));
+      budget.quota =
+          smaller_quota(budget.quota, smallest_quota(root + "/sys/fs/cgroup", path, quota_v2));
+      budget.quota = smaller_quota(budget.quota,
+                                   smallest_quota(root + "/sys/fs/cgroup/unified", path, quota_v2));
     } else if (lists_cpu(controllers)) {
       for (const char* mount : {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"}) {
         budget.quota = smaller_quota(budget.quota, smallest_quota(root + mount, path, quota_v1));

@@ -1,7 +1,6 @@
 #include "sidecar/config/environment.h"
 
 #include <algorithm>
-#include <regex>
 #include <string>
 
 #include "sidecar/base/suggest.h"
@@ -11,21 +10,33 @@ namespace {
 
 constexpr std::string_view kPrefix = "NACELLE_";
 
-// Read by `run`, the demo and the tests, which start nacelled with their own environment.
-constexpr std::string_view kOurs[] = {"NACELLE_ASSETS", "NACELLE_DEMO_MODEL"};
+// Read by `run`, the demo, the Python package and the tests, which may start nacelled with their own
+// environment.
+constexpr std::string_view kOurs[] = {"NACELLE_ASSETS",      "NACELLE_BUILD",   "NACELLE_DEMO_MODEL",
+                                      "NACELLE_DEMO_ROUNDS", "NACELLE_LIBRARY", "NACELLE_PYTHON"};
+
+// Takes `ending` off the end of `text`; false when it ends otherwise.
+bool strip(std::string_view& text, std::string_view ending) {
+  if (!text.ends_with(ending)) return false;
+  text.remove_suffix(ending.size());
+  return true;
+}
+
+// NAME_PORT_80_TCP, and the same with _PROTO or _ADDR behind it.
+bool is_port_of_service(std::string_view text) {
+  if (!strip(text, "_PROTO")) strip(text, "_ADDR");
+  if (!strip(text, "_TCP") && !strip(text, "_UDP") && !strip(text, "_SCTP")) return false;
+  const std::size_t last_letter = text.find_last_not_of("0123456789");
+  return last_letter + 1 < text.size() && text.substr(0, last_letter + 1).ends_with("_PORT_");
+}
 
 }  // namespace
 
 bool foreign(std::string_view variable) {
   if (std::find(std::begin(kOurs), std::end(kOurs), variable) != std::end(kOurs)) return true;
   // https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
-  static const std::regex kServiceLink(
-      "NACELLE_(.*_)?(SERVICE_HOST|SERVICE_PORT(_.+)?|PORT(_[0-9]+_(TCP|UDP|SCTP)"
-      "(_PROTO|_PORT|_ADDR)?)?)");
-  // std::regex recurses per character: keep hostile lengths away from it.
-  constexpr std::size_t kNameMax = 256;
-  return variable.size() <= kNameMax &&
-         std::regex_match(variable.begin(), variable.end(), kServiceLink);
+  return variable.ends_with("_SERVICE_HOST") || variable.ends_with("_PORT") ||
+         variable.find("_SERVICE_PORT_") != std::string_view::npos || is_port_of_service(variable);
 }
 
 std::vector<Setting> read_environment(const char* const* environment,

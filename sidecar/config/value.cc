@@ -233,15 +233,17 @@ Refusal try_assign(const Field& field, const Setting& setting) {
       field.target);
 }
 
-// "2 MiB" when `bytes` is a whole number of a unit, otherwise just the number.
-std::string size_text(std::uint64_t bytes) {
-  constexpr std::string_view kUnits[] = {"", " KiB", " MiB", " GiB"};
+// In the largest unit that leaves a whole number: "2 MiB", "1500".
+std::string size_text(std::uint64_t bytes, std::string_view space) {
+  constexpr std::string_view kUnits[] = {"", "KiB", "MiB", "GiB"};
   std::size_t unit = 0;
   while (unit + 1 < std::size(kUnits) && bytes != 0 && bytes % 1024 == 0) {
     bytes /= 1024;
     ++unit;
   }
-  return std::to_string(bytes) + std::string(kUnits[unit]);
+  std::string text = std::to_string(bytes);
+  if (unit > 0) text += std::string(space) + std::string(kUnits[unit]);
+  return text;
 }
 
 }  // namespace
@@ -288,10 +290,10 @@ std::string value_text(const Field& field) {
             }
             return text;
           },
-          [](const auto& whole) {
-            return whole.automatic && *whole.value == *whole.automatic
-                       ? std::string("auto")
-                       : std::to_string(*whole.value);
+          [&field](const auto& whole) {
+            if (whole.automatic && *whole.value == *whole.automatic) return std::string("auto");
+            if (field.unit != "bytes") return std::to_string(*whole.value);
+            return size_text(static_cast<std::uint64_t>(*whole.value), "");
           },
       },
       field.target);
@@ -325,9 +327,10 @@ std::string bounds_text(const Field& field) {
           [&](const auto& whole) {
             std::string text = whole.automatic ? "auto, or " : "";
             if (field.unit == "bytes") {
-              return text + size_text(static_cast<std::uint64_t>(whole.min)) + " to " +
-                     size_text(static_cast<std::uint64_t>(whole.max)) +
-                     " (bytes, or with KiB, MiB, GiB)";
+              const auto min = static_cast<std::uint64_t>(whole.min);
+              const auto max = static_cast<std::uint64_t>(whole.max);
+              return text + size_text(min, " ") + (min % 1024 != 0 ? " bytes" : "") + " to " +
+                     size_text(max, " ") + " (a number of bytes, or one with KiB, MiB, GiB)";
             }
             text += std::to_string(whole.min) + " to " + std::to_string(whole.max);
             if (!field.unit.empty()) text += " " + std::string(field.unit);

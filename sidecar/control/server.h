@@ -19,12 +19,12 @@
 namespace nacelle::control {
 
 struct ServerOptions {
-  std::string path;  // at most 107 bytes; its directory exists
+  std::string path = "";  // at most 107 bytes; its directory exists
   std::uint32_t connections_max = 16;
   int idle_timeout_ms = 60'000;  // from the connection or the last answer to the next whole line
   int write_timeout_ms = 5'000;  // for a client to take its whole answer
   // Whether a user may ask; empty means the sidecar's own user and root.
-  std::function<bool(uid_t)> allow_uid;
+  std::function<bool(uid_t)> allow_uid = nullptr;
 };
 
 class Server {

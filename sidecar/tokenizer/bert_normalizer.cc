@@ -10,6 +10,8 @@
 // survive strip_accents are sorted by their class before the next starter is written.
 #include <algorithm>
 #include <array>
+#include <cstdint>
+#include <vector>
 
 #include "sidecar/tokenizer/component.h"
 #include "sidecar/tokenizer/unicode.h"
@@ -17,6 +19,12 @@
 
 namespace nacelle::tokenizer {
 namespace {
+
+// Marks that survived and wait for the next starter: class << 21 | code point, so that sorting
+// looks no class up.
+using Marks = std::vector<std::uint32_t>;
+constexpr unsigned kCodePointBits = 21;
+constexpr std::uint32_t kCodePointMask = (1U << kCodePointBits) - 1;
 
 constexpr char kDropped = '\x80';  // in the table below: no ASCII character
 
@@ -49,7 +57,7 @@ class BertNormalizer final : public Normalizer {
   }
 
   void normalize(std::string_view text, std::string& out) const override {
-    std::u32string marks;  // survivors that wait for the next starter
+    Marks marks;
     std::size_t offset = 0;
     while (offset < text.size()) {
       if (marks.empty()) {
@@ -104,7 +112,7 @@ class BertNormalizer final : public Normalizer {
     return end;
   }
 
-  void change(char32_t code_point, std::u32string& marks, std::string& out) const {
+  void change(char32_t code_point, Marks& marks, std::string& out) const {
     const unsigned facts = facts_[code_point] & changes_;
     if ((facts & kOther) != 0) return;
     if ((facts & kWhiteSpace) != 0) code_point = U' ';
@@ -122,13 +130,13 @@ class BertNormalizer final : public Normalizer {
   }
 
   // Decomposes, drops nonspacing marks, writes starters and keeps other marks back.
-  void strip(char32_t code_point, std::u32string& marks, std::string& out) const {
+  void strip(char32_t code_point, Marks& marks, std::string& out) const {
     CodePoints parts{.values = {code_point}, .count = 1};
     if ((facts_[code_point] & kDecomposes) != 0) parts = decompose(code_point);
     for (const char32_t part : parts) {
       if ((facts_[part] & kNonspacing) != 0) continue;
       if ((facts_[part] & kReorders) != 0) {
-        marks.push_back(part);
+        marks.push_back(std::uint32_t{combining_class(part)} << kCodePointBits | part);
         continue;
       }
       write_marks(marks, out);
@@ -138,13 +146,13 @@ class BertNormalizer final : public Normalizer {
 
   // Canonical ordering is a stable sort by combining class. Sorting what is left after the
   // nonspacing marks went gives the same as dropping them from the sorted whole.
-  void write_marks(std::u32string& marks, std::string& out) const {
+  void write_marks(Marks& marks, std::string& out) const {
     if (marks.size() > 1) {
-      std::stable_sort(marks.begin(), marks.end(), [](char32_t a, char32_t b) {
-        return combining_class(a) < combining_class(b);
+      std::stable_sort(marks.begin(), marks.end(), [](std::uint32_t a, std::uint32_t b) {
+        return a >> kCodePointBits < b >> kCodePointBits;
       });
     }
-    for (const char32_t mark : marks) write(mark, out);
+    for (const std::uint32_t mark : marks) write(mark & kCodePointMask, out);
     marks.clear();
   }
 

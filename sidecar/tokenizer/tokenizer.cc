@@ -8,6 +8,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sidecar/base/utf8.h"
 #include "sidecar/files/json.h"
 #include "sidecar/tokenizer/added_tokens.h"
 #include "sidecar/tokenizer/component.h"
@@ -133,7 +134,7 @@ class Pipeline final : public Tokenizer {
   [[nodiscard]] base::Result<std::vector<std::uint32_t>> content_ids(std::string_view text,
                                                                      std::size_t ids_max,
                                                                      bool& truncated) const {
-    const auto bad = first_bad_byte(text);
+    const auto bad = base::find_invalid_utf8(text);
     if (bad) {
       return base::Error{base::Code::kInvalid,
                          "the text is not UTF-8: bad byte at offset " + std::to_string(*bad)};

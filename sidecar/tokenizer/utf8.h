@@ -1,17 +1,12 @@
-// UTF-8 to code points and back. Text is checked once, where it enters; after that decoding trusts
-// it.
+// UTF-8 to code points and back. Text is checked once, where it enters (base/utf8.h and the JSON
+// parser); after that decoding trusts it.
 #pragma once
 
 #include <cstddef>
-#include <optional>
 #include <string>
 #include <string_view>
 
 namespace nacelle::tokenizer {
-
-// The offset of the first byte that does not belong to a well-formed sequence (Unicode 15, table
-// 3-7: no surrogates, no overlong forms, nothing above U+10FFFF), or nothing when all do.
-std::optional<std::size_t> first_bad_byte(std::string_view text);
 
 // Whether a byte is the second or a later one of its character.
 [[nodiscard]] inline bool is_continuation(char byte) {

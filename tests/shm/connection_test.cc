@@ -36,7 +36,8 @@ struct RawClient {
     auto [socket, hello] = meet(*listener);
     connection = *Connection::open(std::move(socket), Peer{}, **hello, kGeometry, Limits{}, 1, 1);
     other.join();
-    request = *Mapping::map(greeting.fds[0].get(), kGeometry.request_region_size(), Access::kReadWrite);
+    request =
+        *Mapping::map(greeting.fds[0].get(), kGeometry.request_region_size(), Access::kReadWrite);
   }
   [[nodiscard]] RequestHeader& header() const {
     return *reinterpret_cast<RequestHeader*>(request.data());
@@ -86,7 +87,8 @@ TEST(Connection, EveryLieInTheSlotsIsAViolation) {
   };
   const Row rows[] = {
       {"more slots than there are", [](const RawClient& c) { c.header().slots_used.store(5); }},
-      {"all slots there could be", [](const RawClient& c) { c.header().slots_used.store(UINT32_MAX); }},
+      {"all slots there could be",
+       [](const RawClient& c) { c.header().slots_used.store(UINT32_MAX); }},
       {"a generation too far",
        [](const RawClient& c) {
          c.header().slots_used.store(1);

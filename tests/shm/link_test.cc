@@ -22,10 +22,9 @@ using ::testing::HasSubstr;
 
 base::Result<Ticket> send(Link& link, const std::string& text,
                           base::Nanos timeout = 10 * base::kSecond) {
-  return link.submit({.op = Op::kPing}, static_cast<std::uint32_t>(text.size()),
-                     base::now_ns() + timeout, [&](std::span<std::byte> out) {
-                       std::memcpy(out.data(), text.data(), text.size());
-                     });
+  return link.submit(
+      {.op = Op::kPing}, static_cast<std::uint32_t>(text.size()), base::now_ns() + timeout,
+      [&](std::span<std::byte> out) { std::memcpy(out.data(), text.data(), text.size()); });
 }
 
 std::string text_of(std::span<const std::byte> bytes) {

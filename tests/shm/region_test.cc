@@ -41,7 +41,8 @@ TEST(Region, AReplyRegionCanBeWrittenByNobodyElse) {
   // Opened again by its name under /proc, as a process of the same user could.
   const base::Fd again(::open(("/proc/self/fd/" + std::to_string(fd.get())).c_str(), O_RDWR));
   if (again) {
-    EXPECT_EQ(::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, again.get(), 0), MAP_FAILED);
+    EXPECT_EQ(::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, again.get(), 0),
+              MAP_FAILED);
     EXPECT_EQ(::pwrite(again.get(), &byte, 1, 0), -1);
   }
   own.data()[5] = std::byte{42};
@@ -65,7 +66,8 @@ TEST(Region, OnlyTheRightSizeAndSealsAreMapped) {
   EXPECT_FALSE(Mapping::map(fd->get(), 2 * kSize, Access::kRead)) << "reading on would be SIGBUS";
   const base::Fd unsealed(::memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
   ASSERT_EQ(::ftruncate(unsealed.get(), kSize), 0);
-  EXPECT_FALSE(Mapping::map(unsealed.get(), kSize, Access::kRead)) << "its owner could cut it short";
+  EXPECT_FALSE(Mapping::map(unsealed.get(), kSize, Access::kRead))
+      << "its owner could cut it short";
   int pipes[2];
   ASSERT_EQ(::pipe(pipes), 0);
   EXPECT_FALSE(Mapping::map(pipes[0], kSize, Access::kRead));

@@ -44,8 +44,8 @@ struct Wire {
     CHECK(hello && hello->has_value());
     base::Result<shm::Peer> peer = shm::peer_of(socket.get());
     CHECK(peer.has_value());
-    base::Result<std::shared_ptr<shm::Connection>> made = shm::Connection::open(
-        std::move(socket), *peer, **hello, geometry, limits, 0x1234, 1);
+    base::Result<std::shared_ptr<shm::Connection>> made =
+        shm::Connection::open(std::move(socket), *peer, **hello, geometry, limits, 0x1234, 1);
     CHECK(made.has_value());
     connection = *made;
     client.join();

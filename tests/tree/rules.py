@@ -164,20 +164,19 @@ def pragma_once(tree):
 
 @rule
 def dead_sources(tree):
-    """Every source is compiled, or named in a CMakeLists.txt at or above it."""
+    """Every source is compiled, or named in a CMakeLists.txt or .cmake file at or above it."""
     commands = tree.build / "compile_commands.json"
     compiled = {entry["file"] for entry in json.loads(commands.read_text())} \
         if commands.exists() else set()
+    lists = [Path(path) for path in tree.files if path.endswith((".cmake", "CMakeLists.txt"))]
     broken = []
     for path in tree.code:
         if not path.endswith((".cc", ".cu")) or str(tree.root / path) in compiled:
             continue
-        lists = [folder / "CMakeLists.txt" for folder in Path(path).parents
-                 if (folder / "CMakeLists.txt").as_posix() in tree.files]
         named = any(
             re.search(rf"(?<![\w./-]){re.escape(Path(path).relative_to(cmake.parent).as_posix())}"
                       r"(?![\w./-])", tree.text(cmake.as_posix()))
-            for cmake in lists)
+            for cmake in lists if cmake.parent in Path(path).parents)
         if not named:
             broken.append(f"{path}: no CMakeLists.txt builds it")
     return broken

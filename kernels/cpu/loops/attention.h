@@ -69,12 +69,17 @@ void pack_keys(const float* from, std::size_t stride, std::size_t count, std::si
     for (std::size_t d = 0; d < width; d += V::kLanes) {
       const std::size_t n = width - d < V::kLanes ? width - d : V::kLanes;
       typename V::Register block[V::kLanes];
+      // Unrolled, so that the block stays in registers. Missing rows read nothing of the last one.
+#pragma GCC unroll 16
       for (std::size_t r = 0; r < V::kLanes; ++r) {
-        const float* row = from + (j + r) * stride + d;
-        block[r] = r >= rows ? V::zero() : n == V::kLanes ? V::load(row) : V::load_first(row, n);
+        const float* row = from + (j + (r < rows ? r : rows - 1)) * stride + d;
+        block[r] = V::load_first(row, r < rows ? n : 0);
       }
       V::transpose(block);
-      for (std::size_t i = 0; i < n; ++i) V::store(to + (d + i) * columns, block[i]);
+#pragma GCC unroll 16
+      for (std::size_t i = 0; i < V::kLanes; ++i) {
+        if (i < n) V::store(to + (d + i) * columns, block[i]);
+      }
     }
   }
 }
@@ -98,12 +103,16 @@ template <class V>
 float softmax_row(float* row, std::size_t count, float scale, bool first, float& largest,
                   float& sum) {
   constexpr float kLowest = -__builtin_inff();
-  const std::size_t padded = whole_vectors<V>(count);
-  for (std::size_t j = count; j < padded; ++j) row[j] = kLowest;
+  // The last vector's missing keys score -inf. Set in the register: a load of a vector waits long
+  // for stores of single floats in it.
+  const auto load = [row, count](std::size_t j) {
+    const auto x = V::load(row + j);
+    return count - j >= V::kLanes ? x : V::first_or(x, count - j, V::set1(kLowest));
+  };
 
   auto tops = V::set1(first ? kLowest : largest);
   // max(x, tops) keeps tops when x is NaN; the NaN returns through exp.
-  for (std::size_t j = 0; j < padded; j += V::kLanes) tops = V::max(V::load(row + j), tops);
+  for (std::size_t j = 0; j < count; j += V::kLanes) tops = V::max(load(j), tops);
   const float top = V::largest(tops);
   // While all scores are -inf the shift must not be: -inf - -inf is NaN, and later keys may be
   // fine.
@@ -111,8 +120,8 @@ float softmax_row(float* row, std::size_t count, float scale, bool first, float&
 
   const auto scales = V::set1(scale);
   auto sums = V::zero();
-  for (std::size_t j = 0; j < padded; j += V::kLanes) {
-    const auto x = V::mul(V::sub(V::load(row + j), V::set1(shift)), scales);
+  for (std::size_t j = 0; j < count; j += V::kLanes) {
+    const auto x = V::mul(V::sub(load(j), V::set1(shift)), scales);
     const auto weight = exp_nonpositive<V>(x);
     sums = V::add(sums, weight);
     V::store(row + j, weight);
@@ -127,6 +136,23 @@ float softmax_row(float* row, std::size_t count, float scale, bool first, float&
   largest = top;
   sum = first ? V::sum(sums) : __builtin_fmaf(sum, fade, V::sum(sums));
   return fade;
+}
+
+// A sequence of one token: its only weight is 1, or NaN when its score is no number.
+template <class V>
+void attend_to_itself(const float* q, const float* k, const float* v, std::size_t head_width,
+                      float* out) {
+  auto scores = V::zero();
+  for (std::size_t d = 0; d < head_width; d += V::kLanes) {
+    const std::size_t n = head_width - d < V::kLanes ? head_width - d : V::kLanes;
+    scores = V::fma(V::load_first(q + d, n), V::load_first(k + d, n), scores);
+  }
+  const float score = V::sum(scores);
+  const auto weight = V::set1(1.0F + (score - score));
+  for (std::size_t d = 0; d < head_width; d += V::kLanes) {
+    const std::size_t n = head_width - d < V::kLanes ? head_width - d : V::kLanes;
+    V::store_first(out + d, V::mul(V::load_first(v + d, n), weight), n);
+  }
 }
 
 template <class V>
@@ -144,6 +170,7 @@ void attention(const Attention& op, const AttentionBlock& block) {
   float* out = op.out + begin * width + block.head * head_width;
   const float scale = 1.0F / __builtin_sqrtf(static_cast<float>(head_width));
   const AttentionScratch<V> scratch(block.scratch, head_width);
+  if (length == 1) return attend_to_itself<V>(q, k, v, head_width, out);
 
   for (std::size_t key = 0; key < length; key += kKeys) {
     const std::size_t keys = length - key < kKeys ? length - key : kKeys;

@@ -73,7 +73,7 @@ typename V::Register odd_rational(const OddRational& f, typename V::Register x) 
   return V::max(V::set1(-1.0F), V::min(V::set1(1.0F), value));
 }
 
-// At most 4 ulp; odd; erf(+-inf) = +-1.
+// At most 5 ulp; odd; erf(+-inf) = +-1.
 template <class V>
 typename V::Register erf(typename V::Register x) {
   return odd_rational<V>(kErf, x);

@@ -9,36 +9,39 @@ namespace nacelle::kernels::cpu {
 // sequence's mean near that of a short one.
 inline constexpr std::size_t kPoolChain = 64;
 
-// out[i] = mean over tokens [begin, end) of hidden[t][i], for `n` columns from `column` on, at most
-// kGroup vectors of them.
+// out[i] = mean over tokens [begin, end) of hidden[t][column + i], for kGroup whole vectors; or for
+// the first n columns of a single one.
 template <class V, unsigned kGroup>
 void mean_columns(const Pool& op, std::size_t begin, std::size_t end, std::size_t column,
                   std::size_t n, float* out) {
   using Register = typename V::Register;
-  const auto load = [n](const float* p, std::size_t i) {
-    return n - i >= V::kLanes ? V::load(p + i) : V::load_first(p + i, n - i);
+  const auto load = [n](const float* p) {
+    return kGroup > 1 || n == V::kLanes ? V::load(p) : V::load_first(p, n);
   };
-  const std::size_t vectors = (n + V::kLanes - 1) / V::kLanes;
   Register total[kGroup];
-  for (Register& x : total) x = V::zero();
+#pragma GCC unroll 8
+  for (unsigned v = 0; v < kGroup; ++v) total[v] = V::zero();
   for (std::size_t chain = begin; chain < end; chain += kPoolChain) {
     const std::size_t chain_end = end - chain < kPoolChain ? end : chain + kPoolChain;
     Register sum[kGroup];
-    for (Register& x : sum) x = V::zero();
+#pragma GCC unroll 8
+    for (unsigned v = 0; v < kGroup; ++v) sum[v] = V::zero();
     for (std::size_t t = chain; t < chain_end; ++t) {
       const float* row = op.hidden + t * op.width + column;
-      for (std::size_t v = 0; v < vectors; ++v) sum[v] = V::add(sum[v], load(row, v * V::kLanes));
+#pragma GCC unroll 8
+      for (unsigned v = 0; v < kGroup; ++v) sum[v] = V::add(sum[v], load(row + v * V::kLanes));
     }
-    for (std::size_t v = 0; v < vectors; ++v) total[v] = V::add(total[v], sum[v]);
+#pragma GCC unroll 8
+    for (unsigned v = 0; v < kGroup; ++v) total[v] = V::add(total[v], sum[v]);
   }
-  const auto count = V::set1(static_cast<float>(end - begin));
-  for (std::size_t v = 0; v < vectors; ++v) {
-    const std::size_t i = v * V::kLanes;
-    const auto y = V::div(total[v], count);
-    if (n - i >= V::kLanes) {
-      V::store(out + i, y);
+  const auto share = V::set1(1.0F / static_cast<float>(end - begin));
+#pragma GCC unroll 8
+  for (unsigned v = 0; v < kGroup; ++v) {
+    const auto y = V::mul(total[v], share);
+    if (kGroup > 1 || n == V::kLanes) {
+      V::store(out + v * V::kLanes, y);
     } else {
-      V::store_first(out + i, y, n - i);
+      V::store_first(out, y, n);
     }
   }
 }
@@ -86,10 +89,13 @@ void pool(const Pool& op, std::size_t sequence_begin, std::size_t sequence_end) 
     const std::size_t begin = op.offsets[s];
     const std::size_t end = op.pooling == Pooling::kFirst ? begin + 1 : op.offsets[s + 1];
     float* out = op.out + s * op.width;
-    for (std::size_t column = 0; column < op.width; column += kGroupWidth) {
+    std::size_t column = 0;
+    for (; column + kGroupWidth <= op.width; column += kGroupWidth) {
+      mean_columns<V, kGroup>(op, begin, end, column, kGroupWidth, out + column);
+    }
+    for (; column < op.width; column += V::kLanes) {
       const std::size_t left = op.width - column;
-      mean_columns<V, kGroup>(op, begin, end, column, left < kGroupWidth ? left : kGroupWidth,
-                              out + column);
+      mean_columns<V, 1>(op, begin, end, column, left < V::kLanes ? left : V::kLanes, out + column);
     }
     if (op.normalize) normalize_length<V>(out, op.width);
   }

@@ -6,80 +6,146 @@
 
 namespace nacelle::kernels::cpu {
 
-// One row; out may be in.
-//
-// Two passes for the moments. The first mean is a float and off by its rounding; the second pass
-// sums what is left (`rest`, the mean of x - mean), which corrects the mean and the variance. So a
-// row far from 0 loses no more digits than its own floats have.
+// The row as vectors: body(i) for each whole one, in kWays interleaved sets so that additions do
+// not wait for each other, then tail(i, n) for the rest. body(way, i) adds to the sums of its way.
+inline constexpr std::size_t kWays = 4;
+
+template <class V, class Body, class Tail>
+[[gnu::always_inline]] inline void over_row(std::size_t width, Body body, Tail tail) {
+  std::size_t i = 0;
+  for (; i + kWays * V::kLanes <= width; i += kWays * V::kLanes) {
+#pragma GCC unroll 4
+    for (std::size_t way = 0; way < kWays; ++way) body(way, i + way * V::kLanes);
+  }
+  for (; i + V::kLanes <= width; i += V::kLanes) body(0, i);
+  if (i < width) tail(i, width - i);
+}
+
 template <class V>
-void normalize_row(const float* in, const float* gamma, const float* beta, float epsilon,
+float sum_of_ways(const typename V::Register (&ways)[kWays]) {
+  return V::sum(V::add(V::add(ways[0], ways[1]), V::add(ways[2], ways[3])));
+}
+
+template <class V>
+float sum_of_row(const float* in, std::size_t width) {
+  typename V::Register sums[kWays] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  over_row<V>(
+      width,
+      [&](std::size_t way, std::size_t i) { sums[way] = V::add(sums[way], V::load(in + i)); },
+      [&](std::size_t i, std::size_t n) { sums[0] = V::add(sums[0], V::load_first(in + i, n)); });
+  return sum_of_ways<V>(sums);
+}
+
+// One row whose sum is known; out may be in.
+//
+// The mean is a float and off by its rounding; a second pass sums what is left (`rest`, the mean of
+// x - mean), which corrects the mean and the variance. So a row far from 0 loses no more digits
+// than its own floats have.
+template <class V>
+void normalize_row(const float* in, float sum, const float* gamma, const float* beta, float epsilon,
                    std::size_t width, float* out) {
-  const std::size_t whole = width / V::kLanes * V::kLanes;
-  const std::size_t tail = width - whole;
-  const float count = static_cast<float>(width);
+  using Register = typename V::Register;
+  const float share = 1.0F / static_cast<float>(width);
+  const Register mean = V::set1(sum * share);
 
-  auto sum = V::zero();
-  for (std::size_t i = 0; i < whole; i += V::kLanes) sum = V::add(sum, V::load(in + i));
-  if (tail != 0) sum = V::add(sum, V::load_first(in + whole, tail));
-  const auto mean = V::set1(V::sum(sum) / count);
+  Register rests[kWays] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  Register squares[kWays] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  const auto add_moments = [&](std::size_t way, Register d) {
+    rests[way] = V::add(rests[way], d);
+    squares[way] = V::fma(d, d, squares[way]);
+  };
+  over_row<V>(
+      width,
+      [&](std::size_t way, std::size_t i) { add_moments(way, V::sub(V::load(in + i), mean)); },
+      [&](std::size_t i, std::size_t n) {
+        const Register d = V::sub(V::load_first(in + i, n), mean);
+        add_moments(0, V::first_or(d, n, V::zero()));
+      });
+  const float rest = sum_of_ways<V>(rests) * share;
+  const float variance = sum_of_ways<V>(squares) * share - rest * rest;
+  const Register scale = V::set1(1.0F / __builtin_sqrtf(variance + epsilon));
+  const Register shift = V::set1(rest);
 
-  auto rests = V::zero();
-  auto squares = V::zero();
-  for (std::size_t i = 0; i < whole; i += V::kLanes) {
-    const auto d = V::sub(V::load(in + i), mean);
-    rests = V::add(rests, d);
-    squares = V::fma(d, d, squares);
-  }
-  if (tail != 0) {
-    const auto d = V::keep_first(V::sub(V::load_first(in + whole, tail), mean), tail);
-    rests = V::add(rests, d);
-    squares = V::fma(d, d, squares);
-  }
-  const float rest = V::sum(rests) / count;
-  const float variance = V::sum(squares) / count - rest * rest;
-  const auto scale = V::set1(1.0F / __builtin_sqrtf(variance + epsilon));
-  const auto shift = V::set1(rest);
-
-  for (std::size_t i = 0; i < whole; i += V::kLanes) {
-    const auto d = V::sub(V::sub(V::load(in + i), mean), shift);
-    V::store(out + i, V::fma(V::mul(d, scale), V::load(gamma + i), V::load(beta + i)));
-  }
-  if (tail != 0) {
-    const auto d = V::sub(V::sub(V::load_first(in + whole, tail), mean), shift);
-    const auto y = V::fma(V::mul(d, scale), V::load_first(gamma + whole, tail),
-                          V::load_first(beta + whole, tail));
-    V::store_first(out + whole, y, tail);
-  }
+  const auto normalized = [&](Register x) { return V::mul(V::sub(V::sub(x, mean), shift), scale); };
+  over_row<V>(
+      width,
+      [&](std::size_t, std::size_t i) {
+        V::store(out + i,
+                 V::fma(normalized(V::load(in + i)), V::load(gamma + i), V::load(beta + i)));
+      },
+      [&](std::size_t i, std::size_t n) {
+        const Register y = V::fma(normalized(V::load_first(in + i, n)), V::load_first(gamma + i, n),
+                                  V::load_first(beta + i, n));
+        V::store_first(out + i, y, n);
+      });
 }
 
 template <class V>
 void layer_norm(const LayerNorm& op, std::size_t row_begin, std::size_t row_end) {
   for (std::size_t r = row_begin; r < row_end; ++r) {
-    normalize_row<V>(op.in + r * op.width, op.gamma, op.beta, op.epsilon, op.width,
+    const float* in = op.in + r * op.width;
+    normalize_row<V>(in, sum_of_row<V>(in, op.width), op.gamma, op.beta, op.epsilon, op.width,
                      op.out + r * op.width);
   }
 }
 
-// Up to a vector of a table's row, as floats: `n` of them when that is less than a vector.
+// A vector of a table, as floats, or the first n of one.
 template <class V>
-typename V::Register load_elements(const Tensor& table, std::size_t index, std::size_t n) {
+[[gnu::always_inline]] inline typename V::Register load_elements(const Tensor& table,
+                                                                 std::size_t index) {
   const char* at = static_cast<const char*>(table.data) + index * element_size(table.type);
-  const bool whole = n >= V::kLanes;
-  switch (table.type) {
-    case ElementType::kF32: {
-      const auto* floats = static_cast<const float*>(static_cast<const void*>(at));
-      return whole ? V::load(floats) : V::load_first(floats, n);
-    }
-    case ElementType::kF16:
-      return whole ? V::load_f16(at) : V::load_f16_first(at, n);
-    case ElementType::kBF16:
-      return whole ? V::load_bf16(at) : V::load_bf16_first(at, n);
-  }
-  return V::zero();
+  if (table.type == ElementType::kF16) return V::load_f16(at);
+  if (table.type == ElementType::kBF16) return V::load_bf16(at);
+  return V::load(static_cast<const float*>(static_cast<const void*>(at)));
+}
+template <class V>
+typename V::Register load_elements_first(const Tensor& table, std::size_t index, std::size_t n) {
+  const char* at = static_cast<const char*>(table.data) + index * element_size(table.type);
+  if (table.type == ElementType::kF16) return V::load_f16_first(at, n);
+  if (table.type == ElementType::kBF16) return V::load_bf16_first(at, n);
+  return V::load_first(static_cast<const float*>(static_cast<const void*>(at)), n);
+}
+
+// out = a row of each table, added up; a row is given by the index of its first element. Returns
+// the sum over out, as sum_of_row would.
+template <class V>
+[[gnu::always_inline]] inline float add_rows(const Tensor& words, std::size_t word,
+                                             const Tensor& positions, std::size_t position,
+                                             const Tensor& types, std::size_t type, float* out) {
+  typename V::Register sums[kWays] = {V::zero(), V::zero(), V::zero(), V::zero()};
+  over_row<V>(
+      words.columns,
+      [&](std::size_t way, std::size_t i) {
+        const auto pair =
+            V::add(load_elements<V>(words, word + i), load_elements<V>(positions, position + i));
+        const auto x = V::add(pair, load_elements<V>(types, type + i));
+        sums[way] = V::add(sums[way], x);
+        V::store(out + i, x);
+      },
+      [&](std::size_t i, std::size_t n) {
+        const auto pair = V::add(load_elements_first<V>(words, word + i, n),
+                                 load_elements_first<V>(positions, position + i, n));
+        const auto x = V::add(pair, load_elements_first<V>(types, type + i, n));
+        sums[0] = V::add(sums[0], x);
+        V::store_first(out + i, x, n);
+      });
+  return sum_of_ways<V>(sums);
 }
 
 template <class V>
 void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) {
+  // Copies whose type the compiler knows: in nearly every model all tables are F32 or all are F16,
+  // and the loop then has no branch on the type in it.
+  const auto with_type = [](Tensor table, ElementType type) {
+    table.type = type;
+    return table;
+  };
+  const auto all_are = [&op](ElementType type) {
+    return op.words.type == type && op.positions.type == type && op.types_table.type == type;
+  };
+  const bool all_f32 = all_are(ElementType::kF32);
+  const bool all_f16 = all_are(ElementType::kF16);
+
   std::size_t sequence = 0;
   for (std::size_t t = token_begin; t < token_end; ++t) {
     while (op.offsets[sequence + 1] <= t) ++sequence;
@@ -87,18 +153,19 @@ void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) 
     const std::size_t position = (t - op.offsets[sequence]) * op.width;
     const std::size_t type = (op.types == nullptr ? 0 : std::size_t{op.types[t]}) * op.width;
     float* out = op.out + t * op.width;
-    for (std::size_t i = 0; i < op.width; i += V::kLanes) {
-      const std::size_t n = op.width - i;
-      const auto sum = V::add(V::add(load_elements<V>(op.words, word + i, n),
-                                     load_elements<V>(op.positions, position + i, n)),
-                              load_elements<V>(op.types_table, type + i, n));
-      if (n >= V::kLanes) {
-        V::store(out + i, sum);
-      } else {
-        V::store_first(out + i, sum, n);
-      }
+    float sum = 0;
+    if (all_f32) {
+      constexpr ElementType kType = ElementType::kF32;
+      sum = add_rows<V>(with_type(op.words, kType), word, with_type(op.positions, kType), position,
+                        with_type(op.types_table, kType), type, out);
+    } else if (all_f16) {
+      constexpr ElementType kType = ElementType::kF16;
+      sum = add_rows<V>(with_type(op.words, kType), word, with_type(op.positions, kType), position,
+                        with_type(op.types_table, kType), type, out);
+    } else {
+      sum = add_rows<V>(op.words, word, op.positions, position, op.types_table, type, out);
     }
-    normalize_row<V>(out, op.gamma, op.beta, op.epsilon, op.width, out);
+    normalize_row<V>(out, sum, op.gamma, op.beta, op.epsilon, op.width, out);
   }
 }
 

@@ -1,0 +1,461 @@
+// The whole sidecar in this process: a real model, real sockets and memory, clients that behave,
+// clients that do not, and the end of it.
+#include "sidecar/pipeline.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <thread>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "shm/client.h"
+#include "shm/link.h"
+#include "tests/support/temp_dir.h"
+
+namespace nacelle::sidecar {
+namespace {
+
+using nacelle::testing::TempDir;
+using ::testing::HasSubstr;
+
+constexpr std::string_view kGood = "정말 재미있는 영화였어요";
+constexpr std::string_view kBad = "시간 낭비, 최악의 영화";
+
+class PipelineTest : public ::testing::Test {
+ protected:
+  // The model is loaded once; each test gets a pipeline of its own around it.
+  static void SetUpTestSuite() {
+    auto backend = kernels::create_backend("auto", 2);
+    CHECK(backend.has_value());
+    backend_ = backend->release();
+    Config config;
+    config.services = {{"sentiment", NACELLE_SOURCE_DIR "/tests/data/nsmc-bert-ko"}};
+    auto services = Services::load(config, *backend_);
+    CHECK(services.has_value());
+    services_ = new Services(*std::move(services));
+  }
+  static void TearDownTestSuite() {
+    delete services_;
+    delete backend_;
+  }
+
+  void SetUp() override {
+    config_.socket = dir_ / "nacelle.sock";
+    config_.control.socket = dir_ / "control.sock";
+  }
+  void start() {
+    auto pipeline = Pipeline::start(config_, *services_);
+    ASSERT_TRUE(pipeline) << pipeline.error().message;
+    pipeline_ = *std::move(pipeline);
+  }
+  std::unique_ptr<Client> connect() {
+    auto client = Client::connect({.socket = config_.socket, .name = "test"});
+    CHECK(client.has_value());
+    return *std::move(client);
+  }
+  // A connection without the client library's manners.
+  std::shared_ptr<shm::Link> raw() {
+    auto link = shm::Link::open(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
+    CHECK(link.has_value());
+    return *link;
+  }
+  // Sends bytes as they are, and tells what came back.
+  static shm::ReplyFields ask(shm::Link& link, const shm::CallFields& fields,
+                              const std::string& payload, std::string* text = nullptr) {
+    auto ticket = link.submit(
+        fields, static_cast<std::uint32_t>(payload.size()), base::now_ns() + 20 * base::kSecond,
+        [&](std::span<std::byte> out) { std::memcpy(out.data(), payload.data(), payload.size()); });
+    CHECK(ticket.has_value());
+    auto answer = link.wait(*ticket);
+    CHECK(answer.has_value());
+    if (text != nullptr) {
+      text->assign(reinterpret_cast<const char*>(answer->payload.data()), answer->payload.size());
+    }
+    const shm::ReplyFields reply = answer->fields;
+    link.finish(*ticket);
+    return reply;
+  }
+
+  static kernels::Backend* backend_;
+  static Services* services_;
+  TempDir dir_;
+  Config config_;
+  std::unique_ptr<Pipeline> pipeline_;
+};
+kernels::Backend* PipelineTest::backend_ = nullptr;
+Services* PipelineTest::services_ = nullptr;
+
+std::string text_list(const std::vector<std::string>& texts) {
+  std::string sizes;
+  std::string bytes;
+  for (const std::string& text : texts) {
+    const auto size = static_cast<std::uint32_t>(text.size());
+    sizes.append(reinterpret_cast<const char*>(&size), sizeof size);
+    bytes += text;
+  }
+  return sizes + bytes;
+}
+
+TEST_F(PipelineTest, ClassifiesAndEmbeds) {
+  start();
+  const auto client = connect();
+  const std::vector<std::string_view> texts{kGood, kBad};
+  const auto labels = client->classify("sentiment", texts);
+  ASSERT_TRUE(labels) << labels.error().message;
+  EXPECT_EQ((*labels)[0].label, "POSITIVE");
+  EXPECT_EQ((*labels)[1].label, "NEGATIVE");
+  EXPECT_NEAR((*labels)[0].scores[0] + (*labels)[0].scores[1], 1, 1e-5);
+  const auto rows = client->embed("sentiment", texts);
+  ASSERT_TRUE(rows) << rows.error().message;
+  EXPECT_EQ(rows->width, 128U);
+  float norm = 0;
+  for (const float x : rows->row(0)) norm += x * x;
+  EXPECT_NEAR(norm, 1, 1e-5);
+}
+
+TEST_F(PipelineTest, PingBringsBackTheSameBytes) {
+  start();
+  const auto client = connect();
+  for (const std::size_t size : {0UL, 1UL, 64UL, 1024UL, 1UL << 20}) {
+    std::vector<std::byte> data(size, std::byte{7});
+    ASSERT_TRUE(client->ping(data));
+    EXPECT_EQ(data, std::vector<std::byte>(size, std::byte{7}));
+  }
+  EXPECT_EQ(client->rescued_by_timeout(), 0U);
+}
+
+TEST_F(PipelineTest, ALongListIsCutIntoRequestsAndComesBackInOrder) {
+  config_.transport.request_arena_bytes = 64 << 10;
+  config_.transport.reply_arena_bytes = 64 << 10;
+  config_.limits.items_max = 40;
+  config_.limits.text_bytes_max = 8 << 10;
+  start();
+  const auto client = connect();
+  std::vector<std::string> texts;
+  for (int i = 0; i < 500; ++i)
+    texts.push_back(std::string(i % 2 == 0 ? kGood : kBad) + std::to_string(i));
+  const std::vector<std::string_view> views(texts.begin(), texts.end());
+  const auto all = client->embed("sentiment", views);
+  ASSERT_TRUE(all) << all.error().message;
+  for (const std::size_t i : {0UL, 41UL, 255UL, 499UL}) {
+    const auto one = client->embed("sentiment", {&views[i], 1});
+    ASSERT_TRUE(one);
+    EXPECT_TRUE(std::equal(one->values.begin(), one->values.end(), all->row(i).begin()))
+        << "text " << i << ": the same bytes alone as in the list";
+  }
+}
+
+TEST_F(PipelineTest, TextsOfDifferentClientsShareBatches) {
+  config_.scheduler.max_delay_us = 200'000;  // what is sent meanwhile meets in one batch
+  config_.scheduler.batch_tokens_max = 512;
+  start();
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 4; ++i) clients.push_back(connect());
+  std::atomic<std::uint32_t> clients_together{0};
+  std::vector<std::thread> threads;
+  for (auto& client : clients) {
+    threads.emplace_back([&] {
+      CallReport report;
+      ASSERT_TRUE(client->classify("sentiment", {&kGood, 1}, {}, &report));
+      clients_together.store(std::max(clients_together.load(), report.batch_clients));
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_GE(clients_together.load(), 2U);
+  EXPECT_GE(pipeline_->report().totals.batches_mixed, 1U);
+}
+
+TEST_F(PipelineTest, AnUnknownServiceIsAnsweredWithTheOnesThereAre) {
+  start();
+  const auto answer = connect()->classify("sentimant", {&kGood, 1});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, base::Code::kNotFound);
+  EXPECT_THAT(answer.error().message, HasSubstr("\"sentimant\"; there are: sentiment"));
+}
+
+TEST_F(PipelineTest, AnEmptyListIsAnError) {
+  start();
+  const auto answer = connect()->embed("sentiment", {});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, base::Code::kInvalid);
+  EXPECT_THAT(answer.error().message, HasSubstr("empty"));
+  EXPECT_EQ(ask(*raw(), {.op = shm::Op::kEmbed, .items = 0}, "").code, base::Code::kInvalid);
+}
+
+TEST_F(PipelineTest, ATextOfAMegabyteIsTruncatedAndSaysSo) {
+  start();
+  const std::string text = [] {
+    std::string words;
+    while (words.size() < 1'000'000) words += "영화 ";
+    return words;
+  }();
+  const std::string_view view = text;
+  const auto rows = connect()->embed("sentiment", {&view, 1});
+  ASSERT_TRUE(rows) << rows.error().message;
+  EXPECT_EQ(rows->items[0].flags, shm::kItemTruncated);
+  EXPECT_EQ(rows->items[0].tokens, 128U);
+}
+
+TEST_F(PipelineTest, ATextOverTheLimitIsRefusedOnBothSides) {
+  config_.limits.text_bytes_max = 100;
+  start();
+  const std::string text(101, 'x');
+  const std::string_view view = text;
+  const auto answer = connect()->embed("sentiment", {&view, 1});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, base::Code::kTooLarge);
+  EXPECT_THAT(answer.error().message, HasSubstr("limits.text_bytes_max"));
+  EXPECT_EQ(ask(*raw(), {.op = shm::Op::kEmbed, .items = 1}, text_list({text})).code,
+            base::Code::kTooLarge)
+      << "a client that does not check is told by the sidecar";
+}
+
+TEST_F(PipelineTest, OneTextThatIsNotUtf8FailsAloneOrNamesItself) {
+  start();
+  const auto client = connect();
+  const std::vector<std::string_view> texts{kGood, "ab\xC3(", kBad};
+  std::vector<float> out(3 * 128, -1.0F);
+  std::vector<shm::ItemReport> items(3);
+  const auto report = client->run(shm::Op::kEmbed, "sentiment", texts, out, items);
+  ASSERT_TRUE(report) << report.error().message;
+  EXPECT_EQ(report->items_failed, 1U);
+  EXPECT_EQ(items[0].code, 0);
+  EXPECT_EQ(items[1].code, static_cast<std::uint16_t>(base::Code::kInvalid));
+  EXPECT_EQ(items[1].detail, 2U);
+  EXPECT_EQ(out[128], 0.0F) << "a row of zeros";
+  EXPECT_NE(out[256], 0.0F);
+  const auto without_items = client->run(shm::Op::kEmbed, "sentiment", texts, out, {});
+  ASSERT_FALSE(without_items);
+  EXPECT_THAT(without_items.error().message, HasSubstr("text 1 is not UTF-8 at byte 2"));
+  const std::string_view bad = "\xFF";
+  EXPECT_FALSE(client->classify("sentiment", {&bad, 1})) << "a list of bad texts only ends, too";
+}
+
+// Each row is a request that a buggy client could send. It is answered; nobody is disconnected.
+TEST_F(PipelineTest, AMalformedRequestIsAnsweredAndTheConnectionLives) {
+  start();
+  const auto link = raw();
+  const std::string good = text_list({std::string(kGood)});
+  struct Row {
+    const char* what;
+    shm::CallFields fields;
+    std::string payload;
+    base::Code code;
+  };
+  const Row rows[] = {
+      {"unknown handle",
+       {.op = shm::Op::kEmbed, .service = 1, .items = 1},
+       good,
+       base::Code::kNotFound},
+      {"largest handle",
+       {.op = shm::Op::kEmbed, .service = UINT32_MAX, .items = 1},
+       good,
+       base::Code::kNotFound},
+      {"too many items", {.op = shm::Op::kEmbed, .items = UINT32_MAX}, good, base::Code::kTooLarge},
+      {"more items than sizes", {.op = shm::Op::kEmbed, .items = 100}, good, base::Code::kInvalid},
+      {"fewer items than texts",
+       {.op = shm::Op::kEmbed, .items = 1},
+       good + "x",
+       base::Code::kInvalid},
+      {"a text past the payload",
+       {.op = shm::Op::kEmbed, .items = 1},
+       std::string("\x05\0\0\0abc", 7),
+       base::Code::kInvalid},
+      {"a size that wraps",
+       {.op = shm::Op::kEmbed, .items = 1},
+       std::string("\xFF\xFF\xFF\xFF", 4),
+       base::Code::kInvalid},
+      {"no name to describe", {.op = shm::Op::kDescribe}, "", base::Code::kNotFound},
+      {"a name of a kilobyte",
+       {.op = shm::Op::kDescribe},
+       std::string(1024, 'n'),
+       base::Code::kNotFound},
+  };
+  for (const Row& row : rows) {
+    EXPECT_EQ(ask(*link, row.fields, row.payload).code, row.code) << row.what;
+  }
+  EXPECT_EQ(ask(*link, {.op = shm::Op::kEmbed, .items = 1}, good).code, base::Code::kOk);
+}
+
+TEST_F(PipelineTest, AClientThatBreaksTheProtocolIsDisconnectedAndOthersAreServed) {
+  start();
+  const auto honest = connect();
+  auto greeting = shm::greet(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
+  ASSERT_TRUE(greeting);
+  auto request = shm::Mapping::map(greeting->fds[0].get(), greeting->welcome.request_region_size,
+                                   shm::Access::kReadWrite);
+  ASSERT_TRUE(request);
+  reinterpret_cast<shm::RequestHeader*>(request->data())->slots_used.store(4096);
+  const std::uint64_t one = 1;
+  ASSERT_EQ(::write(greeting->fds[2].get(), &one, sizeof one), 8);
+  while (!shm::hung_up(greeting->socket.get())) std::this_thread::yield();
+  EXPECT_TRUE(honest->classify("sentiment", {&kGood, 1}));
+}
+
+TEST_F(PipelineTest, AnotherProtocolVersionIsRefusedAndTheSidecarServesOn) {
+  start();
+  shm::Hello hello;
+  hello.version_major = 2;
+  const auto greeting = shm::greet(config_.socket, hello, base::now_ns() + 10 * base::kSecond);
+  ASSERT_FALSE(greeting);
+  EXPECT_EQ(greeting.error().code, base::Code::kVersionMismatch);
+  EXPECT_TRUE(connect()->classify("sentiment", {&kGood, 1}));
+}
+
+TEST_F(PipelineTest, ConnectionsBeyondTheLimitAreRefusedWithTheOption) {
+  config_.transport.connections_max = 1;
+  start();
+  const auto first = connect();
+  const auto second =
+      Client::connect({.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(1)});
+  ASSERT_FALSE(second);
+  EXPECT_EQ(second.error().code, base::Code::kBusy);
+  EXPECT_THAT(second.error().message, HasSubstr("transport.connections_max"));
+}
+
+TEST_F(PipelineTest, AFullQueueAnswersBusyWithAHint) {
+  config_.scheduler.queue_requests_max = 1;
+  config_.scheduler.max_delay_us = 1'000'000;  // the first request waits for company
+  config_.scheduler.batch_tokens_max = 4096;
+  start();
+  const auto link = raw();
+  const std::string payload = text_list({std::string(kGood)});
+  const auto write = [&](std::span<std::byte> out) {
+    std::memcpy(out.data(), payload.data(), payload.size());
+  };
+  const shm::CallFields fields{.op = shm::Op::kEmbed, .items = 1};
+  const auto size = static_cast<std::uint32_t>(payload.size());
+  const auto first = link->submit(fields, size, base::now_ns() + 20 * base::kSecond, write);
+  ASSERT_TRUE(first);
+  const auto second = link->submit(fields, size, base::now_ns() + 20 * base::kSecond, write);
+  ASSERT_TRUE(second);
+  const auto refused = link->wait(*second);
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->fields.code, base::Code::kBusy);
+  EXPECT_GT(refused->fields.retry_after_us, 0U);
+  link->finish(*second);
+  EXPECT_EQ(link->wait(*first)->fields.code, base::Code::kOk) << "nothing that was taken is lost";
+}
+
+TEST_F(PipelineTest, ADeadlineThatPassesInTheQueueIsAnsweredAsSuch) {
+  config_.scheduler.max_delay_us = 50'000;
+  start();
+  const auto fields = ask(*raw(), {.op = shm::Op::kEmbed, .items = 1, .deadline_us = 1},
+                          text_list({std::string(kGood)}));
+  EXPECT_EQ(fields.code, base::Code::kDeadlineExceeded);
+}
+
+TEST_F(PipelineTest, DrainingAnswersWhatWasTakenAndThenTellsClientsToLookElsewhere) {
+  config_.scheduler.max_delay_us = 100'000;
+  start();
+  const auto link = raw();
+  const std::string payload = text_list({std::string(kGood)});
+  const auto ticket = link->submit(
+      {.op = shm::Op::kEmbed, .items = 1}, static_cast<std::uint32_t>(payload.size()),
+      base::now_ns() + 20 * base::kSecond,
+      [&](std::span<std::byte> out) { std::memcpy(out.data(), payload.data(), payload.size()); });
+  ASSERT_TRUE(ticket);
+  while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
+  EXPECT_EQ(pipeline_->drain(10 * base::kSecond), 0U);
+  EXPECT_EQ(link->wait(*ticket)->fields.code, base::Code::kOk);
+  link->finish(*ticket);
+  const auto late =
+      Client::connect({.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(1)});
+  ASSERT_FALSE(late);
+  EXPECT_EQ(late.error().code, base::Code::kUnavailable);
+}
+
+TEST_F(PipelineTest, AClientFindsTheNextSidecarByItself) {
+  start();
+  const auto client = connect();
+  ASSERT_TRUE(client->classify("sentiment", {&kGood, 1}));
+  pipeline_.reset();
+  start();
+  EXPECT_TRUE(client->classify("sentiment", {&kGood, 1}));
+}
+
+TEST_F(PipelineTest, WithoutASidecarACallEndsAndSaysSo) {
+  start();
+  auto client = *Client::connect(
+      {.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(20)});
+  pipeline_.reset();
+  const auto answer = client->classify("sentiment", {&kGood, 1});
+  ASSERT_FALSE(answer);
+  EXPECT_EQ(answer.error().code, base::Code::kUnavailable);
+  EXPECT_THAT(answer.error().message, HasSubstr("Is nacelled running"));
+}
+
+TEST_F(PipelineTest, AClientMadeBeforeAForkWorksInTheChild) {
+  start();
+  const auto client = connect();
+  ASSERT_TRUE(client->classify("sentiment", {&kGood, 1}));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    const auto labels = client->classify("sentiment", {&kBad, 1});
+    ::_exit(labels && labels->front().label == "NEGATIVE" ? 0 : 1);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(client->classify("sentiment", {&kGood, 1}))
+      << "and the parent's own connection lives";
+}
+
+TEST_F(PipelineTest, AClientThatDiesMidCallLeavesNothingBehind) {
+  config_.scheduler.max_delay_us = 100'000;
+  start();
+  {
+    const auto link = raw();
+    const std::string payload = text_list({std::string(kGood)});
+    ASSERT_TRUE(link->submit({.op = shm::Op::kEmbed, .items = 1},
+                             static_cast<std::uint32_t>(payload.size()),
+                             base::now_ns() + base::kSecond, [&](std::span<std::byte> out) {
+                               std::memcpy(out.data(), payload.data(), payload.size());
+                             }));
+    while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
+  }
+  while (!pipeline_->report().clients.empty()) std::this_thread::yield();
+  EXPECT_TRUE(connect()->classify("sentiment", {&kGood, 1}));
+  EXPECT_EQ(pipeline_->report().totals.cancelled, 1U) << "its request never ran";
+}
+
+TEST_F(PipelineTest, ManyThreadsOfManyClientsGetTheirOwnAnswers) {
+  start();
+  std::vector<std::string> texts;
+  for (int i = 0; i < 8; ++i)
+    texts.push_back(std::string(i % 2 == 0 ? kGood : kBad) + std::to_string(i));
+  const auto reference = connect();
+  std::vector<std::vector<float>> expected;
+  for (const std::string& text : texts) {
+    const std::string_view view = text;
+    expected.push_back(reference->embed("sentiment", {&view, 1})->values);
+  }
+  std::vector<std::unique_ptr<Client>> clients;
+  for (int i = 0; i < 4; ++i) clients.push_back(connect());
+  std::atomic<int> wrong{0};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 8; ++t) {
+    threads.emplace_back([&, t] {
+      for (std::size_t i = 0; i < 100; ++i) {
+        const std::size_t which = (t + i) % texts.size();
+        const std::string_view view = texts[which];
+        const auto rows = clients[t % 4]->embed("sentiment", {&view, 1});
+        if (!rows || rows->values != expected[which]) wrong.fetch_add(1);
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(wrong.load(), 0);
+  for (const auto& client : clients) EXPECT_EQ(client->rescued_by_timeout(), 0U);
+  EXPECT_EQ(pipeline_->report().totals.rescued_by_timeout, 0U);
+}
+
+}  // namespace
+}  // namespace nacelle::sidecar
