@@ -45,18 +45,25 @@ export NACELLE_SOCKET=$work/nacelle.sock
 
 echo
 echo "3. Four application processes, at the same time"
-# A client waits for a sidecar that is still starting, so nothing here does.
+# A client waits for a sidecar that is still starting, so nothing here does. Each application says on
+# "done" when it has printed its part, and stays connected until "hold" ends.
+mkfifo "$work/done" "$work/hold"
+exec 8<>"$work/done" 9<>"$work/hold"
 apps=()
-for app in web-1 web-2; do
-  "$build/bin/demo_app" "$app" "$embed" "$here/reviews.txt" "$here/sentences.txt" "$rounds" \
-    >"$work/$app.out" 2>&1 &
-  apps+=("$app:$!")
-done
-for app in worker-1 worker-2; do
-  "$python" "$here/demo_app.py" "$app" "$embed" "$here/reviews.txt" "$here/sentences.txt" "$rounds" \
-    >"$work/$app.out" 2>&1 &
-  apps+=("$app:$!")
-done
+start() { # NAME FIRST-REVIEW-TO-SHOW COMMAND...
+  local name=$1 shown=$2; shift 2
+  "$@" "$name" "$embed" "$here/reviews.txt" "$here/sentences.txt" "$rounds" "$shown" \
+    <"$work/hold" >"$work/$name.out" 2>&1 3>&8 8<&- 9<&- &
+  apps+=("$name:$!")
+}
+start web-1 0 "$build/bin/demo_app"
+start web-2 4 "$build/bin/demo_app"
+start worker-1 8 "$python" "$here/demo_app.py"
+start worker-2 12 "$python" "$here/demo_app.py"
+finished=0
+while [[ $finished -lt ${#apps[@]} ]] && read -r -t 120 -u 8 _; do finished=$((finished + 1)); done
+status=$("$build/bin/nacellectl" --socket="$work/control.sock" status) || status="(no answer)"
+exec 9>&-
 failed=0
 for entry in "${apps[@]}"; do
   wait "${entry#*:}" || failed=1
@@ -70,8 +77,8 @@ if [[ $failed -ne 0 ]]; then
 fi
 
 echo
-echo "4. nacellectl status"
-"$build/bin/nacellectl" --socket="$work/control.sock" status | sed 's/^/    /'
+echo "4. nacellectl status, while they were connected"
+sed 's/^/    /' <<<"$status"
 
 echo
 echo "5. SIGTERM: the sidecar drains and leaves"

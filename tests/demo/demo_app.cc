@@ -1,9 +1,12 @@
 // An application process of the demo, as a C++ service would be written.
 //
-// usage: demo_app NAME EMBED_SERVICE REVIEWS SENTENCES ROUNDS
+// usage: demo_app NAME EMBED_SERVICE REVIEWS SENTENCES ROUNDS SHOWN
 //
 // Classifies every review on its own, ROUNDS times over; embeds all sentences in one call; prints
-// labels, nearest sentences, latencies and its own memory.
+// labels (three, from review SHOWN on), nearest sentences, latencies and its own memory. Then it
+// writes a line to descriptor 3 and stays connected until its standard input ends.
+#include <unistd.h>
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -63,14 +66,15 @@ float dot(std::span<const float> a, std::span<const float> b) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc != 6) {
-    std::fprintf(stderr, "usage: demo_app NAME EMBED_SERVICE REVIEWS SENTENCES ROUNDS\n");
+  if (argc != 7) {
+    std::fprintf(stderr, "usage: demo_app NAME EMBED_SERVICE REVIEWS SENTENCES ROUNDS SHOWN\n");
     return 2;
   }
   const std::string_view embed_service = argv[2];
   const std::vector<std::string> reviews = read_lines(argv[3]);
   const std::vector<std::string> sentences = read_lines(argv[4]);
   const int rounds = std::stoi(argv[5]);
+  const std::size_t shown = std::stoul(argv[6]);
 
   auto connected = nacelle::Client::connect({.name = argv[1]});
   if (!connected) return failed(connected.error());
@@ -101,11 +105,11 @@ int main(int argc, char** argv) {
   const double embed_ms = milliseconds(start);
 
   std::printf("%s (C++)\n", argv[1]);
-  for (std::size_t i = 0; i < 3; ++i) {
+  for (std::size_t i = shown; i < shown + 3 && i < reviews.size(); ++i) {
     std::printf("  %-8s %.3f  %s\n", labels[i].label.c_str(), static_cast<double>(labels[i].score),
                 reviews[i].c_str());
   }
-  for (std::size_t i = 0; i < 2; ++i) {
+  for (const std::size_t i : {shown / 2, shown / 2 + 1}) {
     std::size_t nearest = i == 0 ? 1 : 0;
     for (std::size_t j = 0; j < sentences.size(); ++j) {
       if (j != i &&
@@ -125,5 +129,9 @@ int main(int argc, char** argv) {
   std::printf("  batches     up to %u texts of %u processes ran together\n", batch_texts,
               batch_clients);
   print_memory();
+  std::fflush(stdout);
+  [[maybe_unused]] const ssize_t told = ::write(3, "done\n", 5);
+  while (std::fgetc(stdin) != EOF) {
+  }
   return 0;
 }

@@ -1,11 +1,13 @@
 """An application process of the demo, as a Python worker would be written.
 
-usage: demo_app.py NAME EMBED_SERVICE REVIEWS SENTENCES ROUNDS
+usage: demo_app.py NAME EMBED_SERVICE REVIEWS SENTENCES ROUNDS SHOWN
 
 Classifies every review on its own, ROUNDS times over; embeds all sentences in one call; prints
-labels, nearest sentences, latencies and its own memory.
+labels (three, from review SHOWN on), nearest sentences, latencies and its own memory. Then it
+writes a line to descriptor 3 and stays connected until its standard input ends.
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -23,7 +25,8 @@ def memory_mb() -> tuple[float, float]:
 
 
 def main() -> None:
-    name, embed_service, reviews_path, sentences_path, rounds = sys.argv[1:]
+    name, embed_service, reviews_path, sentences_path, rounds, first = sys.argv[1:]
+    shown = int(first)
     reviews = Path(reviews_path).read_text(encoding="utf-8").splitlines()
     sentences = Path(sentences_path).read_text(encoding="utf-8").splitlines()
     engine = nacelle.connect(name=name)
@@ -46,9 +49,9 @@ def main() -> None:
     alike = vectors @ vectors.T - 2 * np.eye(len(sentences), dtype=np.float32)
 
     print(f"{name} (Python)")
-    for review, answer in list(zip(reviews, labels))[4:7]:
+    for review, answer in list(zip(reviews, labels))[shown : shown + 3]:
         print(f"  {answer.label:8} {answer.score:.3f}  {review}")
-    for i in (4, 8):
+    for i in (shown // 2, shown // 2 + 1):
         nearest = int(alike[i].argmax())
         print(f"  nearest to  {sentences[i]}\n       {alike[i, nearest]:.3f}  {sentences[nearest]}")
     p50, p99 = np.percentile(latencies, [50, 99])
@@ -56,7 +59,9 @@ def main() -> None:
           f"{len(sentences)} sentences embedded in {embed_ms:.1f} ms")
     print(f"  batches     up to {batch_texts} texts of {batch_clients} processes ran together")
     own, shared = memory_mb()
-    print(f"  memory      {own:.1f} MB, and {shared:.1f} MB shared with the sidecar")
+    print(f"  memory      {own:.1f} MB, and {shared:.1f} MB shared with the sidecar", flush=True)
+    os.write(3, b"done\n")
+    sys.stdin.read()
 
 
 main()

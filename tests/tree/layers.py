@@ -88,6 +88,10 @@ MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "fuzz", "golden", 
 MIRROR_FREE_TESTS = (
     "tests/kernels/conformance_test.cc",  # every backend against the reference
     "tests/kernels/invariance_test.cc",  # every backend against itself
+    "tests/tokenizer/bad_files_test.cc",  # whole tokenizers: hostile files,
+    "tests/tokenizer/encode_test.cc",  # what every encoding must keep to,
+    "tests/tokenizer/goldens_test.cc",  # recorded ids,
+    "tests/tokenizer/reference_test.cc",  # and a second implementation
 )
 
 # In lines. Over the first is told, over the second is refused.
