@@ -14,7 +14,7 @@ namespace {
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kHugePage = std::size_t{2} << 20;
 // No buffer of a model comes near this; a larger size is a length that overflowed on its way here.
-constexpr std::size_t kSizeMax = std::size_t{1} << 46;
+constexpr std::size_t kSizeMax = std::size_t{1} << 39;
 
 void release(void* data, std::size_t) { std::free(data); }
 

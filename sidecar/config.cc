@@ -138,9 +138,4 @@ base::Result<LoadedConfig> load_config(int argc, const char* const* argv,
 
 std::string_view version() { return NACELLE_VERSION; }
 
-std::string model_directory(const Config& config, const Service& service) {
-  if (service.model.find('/') != std::string::npos) return service.model;
-  return config.models + "/" + service.model;
-}
-
 }  // namespace nacelle::sidecar

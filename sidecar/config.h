@@ -31,7 +31,7 @@ namespace nacelle::sidecar {
 // A model under the name that clients call it by.
 struct Service {
   std::string name;   // [a-z0-9._-], 1 to 63 characters
-  std::string model;  // a directory when it holds a '/', otherwise an entry of the model store
+  std::string model;  // a path when it starts with /, ./ or ../, else a store entry
 };
 
 struct Config {
@@ -118,9 +118,5 @@ base::Result<LoadedConfig> load_config(int argc, const char* const* argv,
 
 // The version of this build: "0.1.0".
 std::string_view version();
-
-// Where a service's model lies: `model` itself when it is a directory, otherwise the entry of that
-// name in the model store.
-std::string model_directory(const Config& config, const Service& service);
 
 }  // namespace nacelle::sidecar

@@ -44,6 +44,8 @@ void Intake::run() {
       shm::spin_pause();
     }
   }
+  listener_.reset();  // the next sidecar's clients should not find this one
+  guests_.clear();
   for (const auto& client : clients()) disconnect(client, "the sidecar stops", false);
 }
 

@@ -10,6 +10,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -85,7 +86,7 @@ class Intake {
   Replier& replier_;
   Counters& counters_;
   Submit submit_;
-  shm::Listener listener_;
+  std::optional<shm::Listener> listener_;  // until run() ends
   base::Fd epoll_;
   base::Fd stop_event_;
   base::Nanos spin_ = 0;

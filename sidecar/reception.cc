@@ -82,7 +82,7 @@ base::Result<std::unique_ptr<Intake>> Intake::open(const Config& config, Service
   if (!intake->epoll_ || !intake->stop_event_ || !random) {
     return Error{Code::kUnavailable, "cannot prepare to serve: " + base::errno_text(errno)};
   }
-  intake->watch(intake->listener_.fd(), true);
+  intake->watch(intake->listener_->fd(), true);
   intake->watch(intake->stop_event_.get(), true);
   return intake;
 }
@@ -129,7 +129,7 @@ bool Intake::look_at_sockets(int timeout_ms) {
   bool guests_spoke = false;
   for (int i = 0; i < count; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
-    if (fd == listener_.fd()) {
+    if (fd == listener_->fd()) {
       accept_guests();
       continue;
     }
@@ -155,7 +155,7 @@ bool Intake::look_at_sockets(int timeout_ms) {
 }
 
 void Intake::accept_guests() {
-  while (base::Fd socket = listener_.accept()) {
+  while (base::Fd socket = listener_->accept()) {
     if (guests_.size() >= kGuestsMax) {
       counters_.refused_connections.add();
       shm::send_refusal(socket.get(),

@@ -2,6 +2,7 @@
 #include "kernels/cpu/panels.h"
 
 #include <algorithm>
+#include <cstdint>
 
 #include "kernels/element.h"
 #include "kernels/memory.h"
@@ -32,7 +33,9 @@ void fill_panel(const Tensor& from, std::size_t column, std::size_t columns, flo
 base::Result<std::unique_ptr<Panels>> pack(const Target& target, const LinearWeights& weights) {
   const Tensor& from = weights.weights;
   const std::size_t outputs = base::align_up(from.rows, target.lanes);
-  auto panels = allocate_host(outputs * from.columns * sizeof(float));
+  // The product of two 32-bit numbers fits, its bytes may not; no allocation is as large as that.
+  const auto size = base::checked_mul(outputs * from.columns, sizeof(float));
+  auto panels = allocate_host(size.value_or(SIZE_MAX));
   if (!panels) return panels.error().in("packing a linear layer");
   auto bias = allocate_host(outputs * sizeof(float));
   if (!bias) return bias.error().in("packing a linear layer");

@@ -10,10 +10,11 @@ namespace {
 
 constexpr std::string_view kPrefix = "NACELLE_";
 
-// Read by `run`, the demo, the Python package and the tests, which may start nacelled with their own
-// environment.
-constexpr std::string_view kOurs[] = {"NACELLE_ASSETS",      "NACELLE_BUILD",   "NACELLE_DEMO_MODEL",
-                                      "NACELLE_DEMO_ROUNDS", "NACELLE_LIBRARY", "NACELLE_PYTHON"};
+// Read by `run`, the demo, the Python package and the tests, which may start nacelled with their
+// own environment.
+constexpr std::string_view kOurs[] = {"NACELLE_ASSETS",     "NACELLE_BUILD",
+                                      "NACELLE_DEMO_MODEL", "NACELLE_DEMO_ROUNDS",
+                                      "NACELLE_LIBRARY",    "NACELLE_PYTHON"};
 
 // Takes `ending` off the end of `text`; false when it ends otherwise.
 bool strip(std::string_view& text, std::string_view ending) {

@@ -27,8 +27,8 @@ std::vector<Field> fields(Config& c) {
       {"models", "", Path{&c.models}, "The directory of the model store."},
       {"services", "", Services{&c.services},
        "The models to serve, each under the name that clients use. In YAML a map of names to "
-       "models; as a flag or in the environment name=model,name=model. A model is a directory when "
-       "it holds a '/', otherwise an entry of the model store."},
+       "models; as a flag or in the environment name=model,name=model. A model is a path when it "
+       "starts with /, ./ or ../, otherwise an entry of the model store."},
 
       {"control.socket", "", SocketPath{&c.control.socket},
        "The Unix socket that nacellectl connects to. Only the sidecar's own user and root may."},

@@ -32,6 +32,11 @@ bool is_service_name(std::string_view name) {
          });
 }
 
+// How store::Store tells a path from an entry.
+bool is_model_path(std::string_view text) {
+  return text.starts_with("/") || text.starts_with("./") || text.starts_with("../");
+}
+
 // A name inside the model store: one path component that cannot lead out of it.
 bool is_store_entry(std::string_view name) {
   return name != "." && name != ".." && name.size() <= 255 &&
@@ -144,9 +149,9 @@ Refusal assign_services(std::vector<Service>& target, std::vector<Service> servi
     if (const Refusal why = assign_path(path, service.model, kPathMax, false)) {
       return "has for " + quoted(service.name) + " a model that " + *why;
     }
-    if (path.find('/') == std::string::npos && !is_store_entry(path)) {
+    if (!is_model_path(path) && !is_store_entry(path)) {
       return "has for " + quoted(service.name) + " the model " + quoted(path) +
-             ", which is no entry of a store; for a directory write a path with a '/'";
+             ", which is no entry of a store; a path starts with /, ./ or ../";
     }
   }
   std::sort(services.begin(), services.end(),

@@ -139,7 +139,12 @@ class Walker {
  public:
   Walker(const std::vector<Field>& fields, Problems& problems)
       : fields_(fields), problems_(problems) {
-    for (const Field& field : fields) names_.emplace_back(field.name);
+    for (const Field& field : fields) {
+      names_.emplace_back(field.name);
+      // Groups are keys, too, and can be mistyped.
+      const std::string group = names_.back().substr(0, names_.back().find('.'));
+      if (std::find(names_.begin(), names_.end(), group) == names_.end()) names_.push_back(group);
+    }
   }
 
   // The options under `prefix` ("" or "transport."). Recursion is bounded by kYamlDepthMax.

@@ -21,7 +21,9 @@
 namespace nacelle::model {
 namespace {
 
-// See docs/adding/architecture.md for how they were measured.
+// Measured with all-MiniLM-L6-v2, 64 texts of 128 tokens, one AVX-512 thread, medians of three
+// runs: 45.7 texts per CPU second at 512, 44.5 at 1024, 44.4 without waves; workspace and packed
+// weights take 48, 53 and 119 MB.
 constexpr std::uint32_t kWaveTokens = 512;     // a longer text is a wave of its own
 constexpr std::uint32_t kWaveSequences = 128;  // bounds the pooled rows
 

@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <poll.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -50,7 +51,9 @@ struct Sidecar {
 // A client that writes what it likes. Blocking reads and writes, bounded by kPatienceMs.
 class RawClient {
  public:
-  explicit RawClient(const std::string& path) : fd_(::socket(AF_UNIX, SOCK_STREAM, 0)) {
+  explicit RawClient(const std::string& path)
+      : RawClient(path, base::Fd(::socket(AF_UNIX, SOCK_STREAM, 0))) {}
+  RawClient(const std::string& path, base::Fd fd) : fd_(std::move(fd)) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
     std::memcpy(address.sun_path, path.data(), path.size());
@@ -268,6 +271,28 @@ TEST(Server, ConnectionsAreBoundedAndAFreedOneIsUsedAgain) {
     served = client && client->status().has_value();
   }
   EXPECT_TRUE(served);
+}
+
+TEST(Server, RunningOutOfDescriptorsDelaysANewClientAndLosesNobody) {
+  const Sidecar sidecar;
+  Client inside = connected(sidecar.path);
+  ASSERT_TRUE(inside.status());
+
+  // The lowest free number is the client's; from it on the process has no more.
+  base::Fd socket(::socket(AF_UNIX, SOCK_STREAM, 0));
+  rlimit normal{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &normal), 0);
+  rlimit exhausted = normal;
+  exhausted.rlim_cur = static_cast<rlim_t>(socket.get()) + 1;
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &exhausted), 0);
+  const RawClient waiting(sidecar.path, std::move(socket));
+  const bool written = waiting.write("{\"verb\": \"status\"}\n");
+  const bool others_served = inside.status().has_value() && inside.status().has_value();
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &normal), 0);
+
+  EXPECT_TRUE(written);
+  EXPECT_TRUE(others_served);
+  EXPECT_THAT(waiting.line(), StartsWith(R"({"result":)"));
 }
 
 TEST(Server, ManyClientsAtOnceAreAllAnswered) {

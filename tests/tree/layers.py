@@ -90,8 +90,8 @@ MIRROR_FREE_TESTS = (
     "tests/kernels/invariance_test.cc",  # every backend against itself
     "tests/tokenizer/bad_files_test.cc",  # whole tokenizers: hostile files,
     "tests/tokenizer/encode_test.cc",  # what every encoding must keep to,
-    "tests/tokenizer/goldens_test.cc",  # recorded ids,
-    "tests/tokenizer/reference_test.cc",  # and a second implementation
+    "tests/tokenizer/goldens_test.cc",  # recorded ids of a small vocabulary,
+    "tests/tokenizer/reference_test.cc",  # and of the real ones
 )
 
 # In lines. Over the first is told, over the second is refused.

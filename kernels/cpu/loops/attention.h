@@ -175,7 +175,11 @@ void attention(const Attention& op, const AttentionBlock& block) {
   for (std::size_t key = 0; key < length; key += kKeys) {
     const std::size_t keys = length - key < kKeys ? length - key : kKeys;
     pack_keys<V>(k + key * stride, stride, keys, head_width, scratch.keys);
-    pack_values<V>(v + key * stride, stride, keys, head_width, scratch.values);
+    // Values that only one tile of queries will read are read where they are.
+    const bool copied = keys > V::kTileRows || head_width != padded;
+    if (copied) pack_values<V>(v + key * stride, stride, keys, head_width, scratch.values);
+    const float* values = copied ? scratch.values : v + key * stride;
+    const std::size_t values_stride = copied ? padded : stride;
 
     for (std::size_t query = block.query_begin; query < block.query_end; query += V::kTileRows) {
       const std::size_t queries_left = block.query_end - query;
@@ -207,8 +211,8 @@ void attention(const Attention& op, const AttentionBlock& block) {
         run_tile<V>(rows, columns / V::kLanes,
                     {.a = scratch.weights,
                      .a_stride = kKeys,
-                     .b = scratch.values + d,
-                     .b_stride = padded,
+                     .b = values + d,
+                     .b_stride = values_stride,
                      .count = keys,
                      .c = y + d,
                      .c_stride = padded,

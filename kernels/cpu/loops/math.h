@@ -40,8 +40,10 @@ struct OddRational {
   float q[6];  // q[0] = 1
 };
 
+// Not `inline`: that would make them symbols shared with the program (target.h).
+//
 // erf is 1 to float precision from 3.92 on; the fraction's own error is 1.9e-8.
-inline constexpr OddRational kErf = {
+constexpr OddRational kErf = {
     .limit = 3.92F,
     .p = {1.128379107e+00F, 1.903979331e-01F, 5.274745077e-02F, 3.765209811e-03F, 2.848672448e-04F,
           2.050071771e-06F},
@@ -50,7 +52,7 @@ inline constexpr OddRational kErf = {
 };
 
 // tanh is 1 to float precision from 9.02 on; the fraction's own error is 1.3e-9.
-inline constexpr OddRational kTanh = {
+constexpr OddRational kTanh = {
     .limit = 9.02F,
     .p = {9.999999404e-01F, 1.367992163e-01F, 3.868336789e-03F, 2.800761104e-05F, 3.058535469e-08F,
           -1.220380047e-11F},
