@@ -18,6 +18,12 @@ void pause(base::Nanos duration) {
   nanosleep(&time, nullptr);
 }
 
+base::Nanos cpu_ns() {
+  timespec time{};
+  clock_gettime(CLOCK_THREAD_CPUTIME_ID, &time);
+  return time.tv_sec * base::kSecond + time.tv_nsec;
+}
+
 std::string number(const std::optional<double>& value) {
   if (!value) return "-";
   char text[32];
@@ -60,21 +66,31 @@ Sample summarize(std::vector<double> values) {
 }
 
 std::vector<Sample> race(std::span<const std::function<void()>> contenders, const Race& rules) {
+  // The time of `count` calls. The clock stays outside of the loop: reading it costs as much as a
+  // small op.
+  const auto measure = [&rules](const std::function<void()>& call, std::uint64_t count) {
+    const base::Nanos begin = rules.cpu_time ? cpu_ns() : base::now_ns();
+    for (std::uint64_t i = 0; i < count; ++i) call();
+    return (rules.cpu_time ? cpu_ns() : base::now_ns()) - begin;
+  };
+
+  // How many calls make a block: doubled from 1, which warms up as well.
+  constexpr std::uint64_t kCallsMax = 1'000'000;
+  std::vector<std::uint64_t> calls;
+  for (const auto& call : contenders) {
+    std::uint64_t count = 1;
+    call();
+    while (measure(call, count) < rules.block_ns * 2 / 3 && count < kCallsMax) count *= 2;
+    calls.push_back(count);
+  }
+
   std::vector<std::vector<double>> times(contenders.size());
-  for (const auto& call : contenders) call();
   for (unsigned run = 0; run < rules.runs; ++run) {
     for (std::size_t c = 0; c < contenders.size(); ++c) {
       pause(rules.settle_ns);
       contenders[c]();  // wakes threads, fills caches
-      const base::Nanos begin = base::now_ns();
-      base::Nanos end = begin;
-      unsigned calls = 0;
-      do {
-        contenders[c]();
-        ++calls;
-        end = base::now_ns();
-      } while (end - begin < rules.block_ns);
-      times[c].push_back(static_cast<double>(end - begin) / calls);
+      times[c].push_back(static_cast<double>(measure(contenders[c], calls[c])) /
+                         static_cast<double>(calls[c]));
     }
   }
   std::vector<Sample> samples;

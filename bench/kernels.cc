@@ -249,7 +249,8 @@ class Bench {
     // OpenBLAS's threads spin for about 30 ms after their last call, on the cores that we need.
     const Race rules{.runs = quick_ ? 5U : 7U,
                      .block_ns = (quick_ ? 3 : 12) * base::kMillisecond,
-                     .settle_ns = peer_ && threads_ > 1 ? 40 * base::kMillisecond : 0};
+                     .settle_ns = peer_ && threads_ > 1 ? 40 * base::kMillisecond : 0,
+                     .cpu_time = threads_ == 1};
     const auto samples = race(contenders, rules);
     constexpr double kMicro = 1e-3;
     Row row{.bench = "kernels",
@@ -305,7 +306,7 @@ int run(const Options& options) {
       if (!options.quick) bench.attention(sequences, length, 8, 128);
     }
     for (const std::uint32_t rows : {1U, 32U, 512U}) {
-      for (const std::uint32_t width : {384U, 768U}) {
+      for (const std::uint32_t width : {128U, 384U, 768U}) {
         bench.layer_norm(rows, width);
         bench.embed(std::max(1U, rows / 32), std::min(rows, 32U), width);
         bench.pool(std::max(1U, rows / 32), std::min(rows, 32U), width);

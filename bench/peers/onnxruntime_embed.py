@@ -42,7 +42,7 @@ class Embedder:
         return self.session.run(None, inputs)[0]
 
     def make(self, path, words, length, count):
-        """Texts of words that are a token each, after the way real sentences begin."""
+        """A real sentence each, filled up with words of others that are one token."""
         source = Path(words).read_text(encoding="utf-8")
         sentences = [line for line in source.splitlines() if line.isascii() and line]
         vocabulary = sorted({word for line in sentences for word in line.split() if word.isalpha()})

@@ -41,8 +41,9 @@ bool same_bytes(const float* a, const float* b, std::size_t count) {
 }
 
 TEST_P(Invariance, ALinearRowDoesNotSeeItsNeighbours) {
-  constexpr std::uint32_t kInputs = 700;  // more than one chain
-  constexpr std::uint32_t kOutputs = 131;
+  // Deep enough for every way to cut it, and wide enough for the special path of a single row.
+  constexpr std::uint32_t kInputs = 1600;
+  constexpr std::uint32_t kOutputs = 250;
   constexpr std::uint32_t kRowsMax = 129;
   const Matrix weights(numbers_, ElementType::kF32, kOutputs, kInputs, 0.1F);
   const auto in = numbers_.array(std::size_t{kRowsMax} * kInputs, 1.0F);

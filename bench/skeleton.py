@@ -1,0 +1,337 @@
+#!/usr/bin/env python3
+"""The first numbers: a round trip of nothing, and MiniLM's texts per second through the sidecar.
+
+    ./run bench skeleton [--quick] [--json FILE] [--only TEXT]
+
+"round trip": nacelle::Client::ping with 64 bytes, beside a blocking Unix socket, and above what two
+cores need to pass one cache line to and fro.
+
+"MiniLM": 1 and 4 client processes (a thread, a connection and one call at a time each) send strings
+and receive vectors, on the same CPUs as the sidecar. Beside them ONNX Runtime in a process of its
+own: the graph fully fused, fp32, as many threads as there are CPUs, from token ids that are made
+beforehand (so the peer does not tokenize, and nothing leaves its process), no padding. Both sides
+take the best of the same numbers of texts per call. All vectors are compared before anything is
+timed; ours and the peer's runs alternate.
+
+bench/peers makes the peer's graph; its packages go to build/peers/skeleton.
+"""
+
+import argparse
+import array
+import json
+import math
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+sys.path.insert(0, str(BENCH / "peers"))
+
+import rows  # noqa: E402
+
+BUILD = Path(os.environ.get("NACELLE_BUILD", ROOT / "build/release"))
+PYTHON = os.environ.get("NACELLE_PYTHON", sys.executable)
+PEER = ROOT / "build/peers/skeleton"
+PEER_PACKAGES = ["onnxruntime==1.23.2", "onnx", "numpy", "safetensors", "tokenizers"]
+
+CLIENTS = [1, 4]
+LENGTHS = [32, 128]         # tokens per text, [CLS] and [SEP] included
+TEXTS = 256                 # different ones of each length; a multiple of everything in CALL_TEXTS
+CALL_TEXTS = [8, 32, 64]    # per call of a client, and per batch of the peer
+COSINE_MIN = 0.9999         # of each vector to the peer's
+REFERENCE_MIN = 0.99999     # of the peer's to the recorded ones
+SETTLE_S = 0.05             # before each measurement: the other side's threads may spin on
+
+
+class Failed(Exception):
+    """The benchmark cannot go on; the message says why."""
+
+
+class Process:
+    """A program that answers each line it reads with a line."""
+
+    def __init__(self, stack, command):
+        self.name = Path(command[0] if len(command) < 4 else command[1]).name
+        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                        text=True, encoding="utf-8")
+        stack.callback(self.stop)
+
+    def send(self, line):
+        self.process.stdin.write(line + "\n")
+        self.process.stdin.flush()
+
+    def receive(self):
+        line = self.process.stdout.readline()
+        if not line:
+            raise Failed(f"{self.name} ended; its own words are above")
+        return line.rstrip("\n")
+
+    def stop(self):
+        self.process.stdin.close()
+        try:
+            self.process.wait(10)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+
+
+class Client(Process):
+    """skeleton_client.cc"""
+
+    def answer(self):
+        status, _, rest = self.receive().partition(" ")
+        if status != "ok":
+            raise Failed(f"{self.name}: {rest}")
+        return rest.split()
+
+    def ask(self, *words):
+        self.send(" ".join(map(str, words)))
+        return self.answer()
+
+
+class Peer(Process):
+    """peers/onnxruntime_embed.py"""
+
+    def ask(self, **arguments):
+        self.send(json.dumps(arguments))
+        return json.loads(self.receive())
+
+
+def start_sidecar(stack, folder, services):
+    """nacelled with a configuration of its own; the socket of its clients."""
+    socket = folder / "nacelle.sock"
+    lines = [f"socket: {socket}", "control:", f"  socket: {folder}/control.sock", "log:",
+             "  level: warn", "services:"]
+    lines += [f"  {name}: {model}" for name, model in services.items()]
+    (folder / "nacelle.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    environment = {name: value for name, value in os.environ.items()
+                   if not name.startswith("NACELLE_")}
+    sidecar = subprocess.Popen([BUILD / "bin/nacelled", f"--config={folder}/nacelle.yaml"],
+                               env=environment)
+
+    def stop():
+        sidecar.send_signal(signal.SIGTERM)
+        try:
+            sidecar.wait(20)
+        except subprocess.TimeoutExpired:
+            sidecar.kill()
+            sidecar.wait()
+
+    stack.callback(stop)
+    return socket
+
+
+def find_model():
+    """The folder of all-MiniLM-L6-v2, or None; the script says why."""
+    found = subprocess.run([ROOT / "tests/demo/find_minilm.sh", PYTHON], stdout=subprocess.PIPE,
+                           text=True, check=False)
+    return Path(found.stdout.strip()) if found.returncode == 0 else None
+
+
+def prepare_peer(model):
+    """Makes the peer's environment and graph, once; the graph's file."""
+    python = PEER / "bin/python"
+    stamp = PEER / "installed"
+    wanted = "\n".join(PEER_PACKAGES)
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print(f"installing the peer into {PEER} ...", file=sys.stderr)
+        for command in ([PYTHON, "-m", "venv", PEER],
+                        [python, "-m", "pip", "install", "--quiet", "--no-input",
+                         "--disable-pip-version-check", *PEER_PACKAGES]):
+            if subprocess.run(command, check=False).returncode != 0:
+                raise Failed("the peer could not be installed: pip's own words are above")
+        stamp.write_text(wanted)
+    graph = PEER / "minilm.onnx"
+    maker = BENCH / "peers/bert_onnx.py"
+    newest = max(maker.stat().st_mtime, (model / "model.safetensors").stat().st_mtime)
+    if not graph.exists() or graph.stat().st_mtime < newest:
+        if subprocess.run([python, maker, model, graph], check=False).returncode != 0:
+            raise Failed("the peer's graph could not be made")
+    return graph
+
+
+def flops_per_text(config, length):
+    """Of the encoder's products: q, k, v and output; both of attention's; up and down."""
+    width, inside = config["hidden_size"], config["intermediate_size"]
+    return length * config["num_hidden_layers"] * (
+        2 * width * (4 * width + 2 * inside) + 4 * length * width)
+
+
+class Bench:
+    def __init__(self, options, stack, folder):
+        self.options = options
+        self.stack = stack
+        self.folder = folder
+        self.rows = []
+        self.cpus = sorted(os.sched_getaffinity(0))
+
+    def wants(self, case):
+        return self.options.only in case
+
+    def add(self, case, unit, ours, peer, peer_name, bound, bound_name, less_is_better):
+        if not self.rows:
+            rows.print_header()
+        self.rows.append(rows.row("skeleton", case, unit, ours, peer, peer_name, bound, bound_name,
+                                  less_is_better))
+        rows.print_row(self.rows[-1])
+
+    def round_trips(self, client):
+        cases = ["round trip 64 B, p50", "round trip 64 B, p99"]
+        if not any(map(self.wants, cases)):
+            return
+        count, runs = (10_000, 5) if self.options.quick else (50_000, 9)
+        ours, peer, floor = [], [], []
+        client.ask("ping", count // 10)
+        client.ask("socket", count // 10)
+        for _ in range(runs):
+            ours.append(client.ask("ping", count))
+            peer.append(client.ask("socket", count))
+            if len(self.cpus) > 1:
+                floor.append(client.ask("floor", count, *self.cpus[:2]))
+        for at, case in enumerate(cases):
+            if self.wants(case):
+                us = [[int(run[at]) / 1e3 for run in side] for side in (ours, peer, floor)]
+                self.add(case, "us", us[0], us[1], "blocking Unix socket",
+                         sorted(us[2])[len(us[2]) // 2] if us[2] else None,
+                         "a cache line between two cores", less_is_better=True)
+
+    def embeddings(self, clients, model):
+        if not any(self.wants(self.case(length, count)) for length in LENGTHS for count in CLIENTS):
+            return
+        graph = prepare_peer(model)
+        self.peer = Peer(self.stack, [PEER / "bin/python", BENCH / "peers/onnxruntime_embed.py",
+                                      graph, str(model), str(len(self.cpus))])
+        self.peer_version = json.loads(self.peer.receive())["version"]
+        reference = model / "reference_embeddings.json"
+        if reference.exists():
+            cosine = self.peer.ask(reference=str(reference))["cosine"]
+            print(f"the peer's vectors and the recorded ones: cosine >= {cosine:.7f}")
+            if not cosine >= REFERENCE_MIN:
+                raise Failed("the peer does not compute this model")
+        config = json.loads((model / "config.json").read_text())
+        for length in LENGTHS:
+            texts = self.folder / f"texts-{length}"
+            self.peer.ask(make=str(texts), words=str(ROOT / "tests/demo/sentences.txt"),
+                          length=length, count=TEXTS)
+            self.peer.ask(texts=str(texts))
+            for client in clients:
+                client.ask("texts", texts)
+            self.verify(clients[0], length)
+            self.race(clients, length, flops_per_text(config, length))
+
+    def verify(self, client, length):
+        """Every vector of ours against the peer's."""
+        paths = [self.folder / "ours", self.folder / "theirs"]
+        widths = [int(client.ask("vectors", "minilm", CALL_TEXTS[0], paths[0])[0]),
+                  self.peer.ask(vectors=str(paths[1]), batch=CALL_TEXTS[0])["width"]]
+        sides = [array.array("f", path.read_bytes()) for path in paths]
+        width = widths[0]
+        if widths[1] != width or any(len(side) != TEXTS * width for side in sides):
+            raise Failed(f"{TEXTS} vectors of {widths} floats: "
+                         f"{[len(side) for side in sides]} floats in all")
+        worst = min(cosine(*(side[i:i + width] for side in sides))
+                    for i in range(0, TEXTS * width, width))
+        if not worst >= COSINE_MIN:  # NaN fails, too
+            raise Failed(f"texts of {length} tokens: cosine {worst:.6f} to the peer's vector")
+        print(f"{TEXTS} texts of {length} tokens: ours and the peer's, cosine >= {worst:.7f}")
+
+    @staticmethod
+    def case(length, count):
+        return f"MiniLM {length} tokens, {count} client{'s' if count > 1 else ''}"
+
+    def race(self, clients, length, flops):
+        runs, probe_s, run_s = (3, 0.35, 1.0) if self.options.quick else (7, 1.5, 3.0)
+        counts = [count for count in CLIENTS if self.wants(self.case(length, count))]
+        if not counts:
+            return
+        call_texts = {count: max(CALL_TEXTS, key=lambda n, count=count: self.ours(
+            clients[:count], n, probe_s)["rate"]) for count in counts}
+        batch = max(CALL_TEXTS, key=lambda n: self.theirs(n, probe_s))
+        ours = {count: [] for count in counts}
+        peer = []
+        peaks = []
+        for _ in range(runs):
+            for count in counts:
+                ours[count].append(self.ours(clients[:count], call_texts[count], run_s))
+            peer.append(self.theirs(batch, run_s))
+            peaks.append(float(clients[0].ask("peak", len(self.cpus))[0]))
+        for count in counts:
+            measured = ours[count]
+            self.add(self.case(length, count), "texts/s", [one["rate"] for one in measured], peer,
+                     f"ONNX Runtime {self.peer_version} fp32, batches of {batch}",
+                     max(peaks) * 1e9 / flops, "FMA peak, fp32", less_is_better=False)
+            explain(call_texts[count], sorted(measured, key=lambda one: one["rate"])[runs // 2])
+
+    def theirs(self, batch, seconds):
+        time.sleep(SETTLE_S)
+        return self.peer.ask(seconds=seconds, batch=batch)["rate"]
+
+    def ours(self, clients, call_texts, seconds):
+        """Texts per second from the first client's start to the last one's end, and means."""
+        time.sleep(SETTLE_S)
+        for at, client in enumerate(clients):
+            first = TEXTS // len(clients) * at // call_texts * call_texts
+            client.send(f"embed minilm {call_texts} {round(seconds * 1000)} {first}")
+        answers = [[float(word) for word in client.answer()] for client in clients]
+        texts, begins, ends, *means = zip(*answers)
+        means = [sum(values) / len(values) for values in means]
+        names = ["call_us", "queue_us", "compute_us", "batch_texts", "batch_clients"]
+        return {"rate": sum(texts) / (max(ends) - min(begins)) * 1e9, **dict(zip(names, means))}
+
+
+def explain(call_texts, measured):
+    """Where the time of the median run's calls went."""
+    call = measured["call_us"]
+    rest = call - measured["queue_us"] - measured["compute_us"]
+    print(f"    calls of {call_texts} texts take {call / 1000:.2f} ms: "
+          f"{measured['compute_us'] / call:.1%} compute, {measured['queue_us'] / call:.1%} queue, "
+          f"{rest / call:.1%} tokenizing and transport; "
+          f"{measured['batch_texts']:.0f} texts of {measured['batch_clients']:.1f} clients a batch",
+          flush=True)
+
+
+def cosine(a, b):
+    return math.sumprod(a, b) / math.sqrt(math.sumprod(a, a) * math.sumprod(b, b))
+
+
+def run(options):
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nacelle-bench-")))
+        model = find_model()
+        if model is None:
+            print("all-MiniLM-L6-v2 is not to be had: round trips only", flush=True)
+        services = ({"minilm": model} if model
+                    else {"sentiment": ROOT / "tests/data/nsmc-bert-ko"})
+        socket = start_sidecar(stack, folder, services)
+        clients = [Client(stack, [BUILD / "bin/skeleton_client", socket, f"bench-{i}"])
+                   for i in range(max(CLIENTS))]
+        bench = Bench(options, stack, folder)
+        print(f"CPUs {len(bench.cpus)}, load {os.getloadavg()[0]:.2f}", flush=True)
+        bench.round_trips(clients[0])
+        if model is not None:
+            bench.embeddings(clients, model)
+        if options.json:
+            rows.write(options.json, bench.rows)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./run bench skeleton", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="shorter runs: under a minute")
+    parser.add_argument("--json", metavar="FILE", help="also write a JSON object per row")
+    parser.add_argument("--only", metavar="TEXT", default="",
+                        help="only the cases whose name contains it")
+    try:
+        run(parser.parse_args())
+    except (Failed, OSError) as error:
+        sys.exit(f"bench skeleton: {error}")
+
+
+if __name__ == "__main__":
+    main()
