@@ -20,6 +20,7 @@ import argparse
 import array
 import json
 import math
+import operator
 import os
 import signal
 import subprocess
@@ -31,7 +32,7 @@ from pathlib import Path
 
 BENCH = Path(__file__).resolve().parent
 ROOT = BENCH.parent
-sys.path.insert(0, str(BENCH / "peers"))
+sys.path.insert(0, str(BENCH / "support"))
 
 import rows  # noqa: E402
 
@@ -297,7 +298,10 @@ def explain(call_texts, measured):
 
 
 def cosine(a, b):
-    return math.sumprod(a, b) / math.sqrt(math.sumprod(a, a) * math.sumprod(b, b))
+    def dot(x, y):
+        return sum(map(operator.mul, x, y))
+
+    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
 
 
 def run(options):

@@ -5,7 +5,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <array>
 #include <atomic>
 #include <cstdlib>
 #include <cstring>
@@ -16,6 +15,7 @@
 #include <utility>
 
 #include "shm/link.h"
+#include "shm/list_call.h"
 #include "sidecar/base/check.h"
 
 namespace nacelle {
@@ -25,10 +25,6 @@ using base::Code;
 using base::Error;
 using base::Nanos;
 
-// A list that needs several requests keeps this many under way: one computes, one is being written.
-constexpr std::size_t kRequestsAhead = 2;
-// Beyond the sidecar's own deadline, before a call gives up on an answer.
-constexpr Nanos kGrace = 2 * base::kSecond;
 constexpr Nanos kBackoffMin = 2 * base::kMillisecond;
 constexpr Nanos kBackoffMax = 100 * base::kMillisecond;
 constexpr std::size_t kServiceNameMax = 63;
@@ -57,6 +53,7 @@ class ForkMark {
 struct Service {
   std::uint32_t handle = 0;
   ServiceInfo info;
+  // Floats per text.
   [[nodiscard]] std::uint32_t width(shm::Op op) const {
     return op == shm::Op::kEmbed ? info.embed_width
                                  : static_cast<std::uint32_t>(info.labels.size());
@@ -64,31 +61,6 @@ struct Service {
 };
 
 std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
-
-// One request of a list: which texts, and the call that carries them.
-struct Chunk {
-  std::size_t begin = 0;
-  std::size_t end = 0;
-  shm::Ticket ticket;
-};
-
-std::uint64_t payload_size(std::span<const std::string_view> texts) {
-  std::uint64_t size = texts.size() * sizeof(std::uint32_t);
-  for (const std::string_view text : texts) size += text.size();
-  return size;
-}
-
-void write_texts(std::span<const std::string_view> texts, std::span<std::byte> out) {
-  std::byte* sizes = out.data();
-  std::byte* bytes = sizes + texts.size() * sizeof(std::uint32_t);
-  for (const std::string_view text : texts) {
-    const auto size = static_cast<std::uint32_t>(text.size());
-    std::memcpy(sizes, &size, sizeof size);
-    if (!text.empty()) std::memcpy(bytes, text.data(), text.size());
-    sizes += sizeof size;
-    bytes += text.size();
-  }
-}
 
 using ServicePtr = std::shared_ptr<const Service>;
 
@@ -117,19 +89,6 @@ base::Result<ServicePtr> parse_description(std::span<const std::byte> payload) {
     offset += size;
   }
   return ServicePtr(std::make_shared<Service>(std::move(service)));
-}
-
-// The answer's error, in the sidecar's words.
-Error error_of(const shm::Answer& answer) {
-  return Error{answer.fields.code, std::string(reinterpret_cast<const char*>(answer.payload.data()),
-                                               answer.payload.size())};
-}
-
-void merge(CallReport& report, const shm::ReplyFields& fields) {
-  report.queue_us += fields.queue_us;
-  report.compute_us += fields.compute_us;
-  report.batch_texts = std::max(report.batch_texts, fields.batch_texts);
-  report.batch_clients = std::max(report.batch_clients, fields.batch_clients);
 }
 
 }  // namespace
@@ -193,7 +152,7 @@ struct Client::State {
         if (found != live.services.end()) return found->second;
       }
     }
-    const Nanos deadline = base::now_ns() + on->deadline_default_us() * base::kMicrosecond + kGrace;
+    const Nanos deadline = shm::default_deadline(*on);
     base::Result<shm::Ticket> ticket = on->submit(
         {.op = shm::Op::kDescribe}, static_cast<std::uint32_t>(name.size()), deadline,
         [&](std::span<std::byte> out) { std::memcpy(out.data(), name.data(), name.size()); });
@@ -202,7 +161,7 @@ struct Client::State {
     if (!answer) return answer.error();
     base::Result<ServicePtr> service = answer->fields.code == Code::kOk
                                            ? parse_description(answer->payload)
-                                           : base::Result<ServicePtr>(error_of(*answer));
+                                           : base::Result<ServicePtr>(shm::error_of(*answer));
     on->finish(*ticket);
     if (!service) return service;
     const std::lock_guard lock(mutex);
@@ -216,134 +175,6 @@ struct Client::State {
   Live live;                         // under the mutex
   std::uint64_t rescued_before = 0;  // on links that are gone; under the mutex
 };
-
-namespace {
-
-// The next request of a list: as many texts from `begin` as fit well into both arenas, at least
-// one.
-std::size_t chunk_end(const shm::Link& link, std::span<const std::string_view> texts,
-                      std::size_t begin, std::uint32_t width) {
-  std::uint64_t payload = 0;
-  std::size_t end = begin;
-  while (end < texts.size() && end - begin < link.items_max()) {
-    payload += sizeof(std::uint32_t) + texts[end].size();
-    const bool fits =
-        payload <= link.request_arena_size() / kRequestsAhead &&
-        shm::row_list_size(end + 1 - begin, width) <= link.reply_arena_size() / kRequestsAhead;
-    if (!fits && end > begin) break;
-    ++end;
-  }
-  return end;
-}
-
-// Reads one chunk's rows into their places. Counts failed items; without `items` the first is an
-// error.
-base::Status read_rows(const shm::Answer& answer, const Chunk& chunk, std::uint32_t width,
-                       std::span<float> out, std::span<shm::ItemReport> items, CallReport& report) {
-  const std::size_t count = chunk.end - chunk.begin;
-  if (answer.fields.items != count || answer.payload.size() != shm::row_list_size(count, width)) {
-    return Error{Code::kInternal, "the sidecar's reply does not match the request"};
-  }
-  for (std::size_t i = 0; i < count; ++i) {
-    shm::ItemReport item;
-    std::memcpy(&item, answer.payload.data() + i * sizeof item, sizeof item);
-    if (!items.empty()) items[chunk.begin + i] = item;
-    if (item.code == 0) continue;
-    report.items_failed += 1;
-    if (!items.empty()) continue;
-    const std::string where = "text " + std::to_string(chunk.begin + i);
-    if (static_cast<Code>(item.code) == Code::kInvalid) {
-      return Error{Code::kInvalid, where + " is not UTF-8 at byte " + std::to_string(item.detail) +
-                                       ": decode or replace it before the call"};
-    }
-    return Error{static_cast<Code>(item.code),
-                 where + " failed: " + std::string(base::code_name(static_cast<Code>(item.code)))};
-  }
-  std::memcpy(out.data() + chunk.begin * width, answer.payload.data() + shm::rows_offset(count),
-              count * width * sizeof(float));
-  return base::ok();
-}
-
-// What can be refused before anything is sent.
-base::Status check_texts(const shm::Link& link, std::span<const std::string_view> texts) {
-  if (texts.empty()) {
-    return Error{Code::kInvalid, "the list of texts is empty: give at least one"};
-  }
-  for (std::size_t i = 0; i < texts.size(); ++i) {
-    if (texts[i].size() > link.text_bytes_max()) {
-      return Error{Code::kTooLarge, "text " + std::to_string(i) + " has " +
-                                        std::to_string(texts[i].size()) + " bytes; the limit is " +
-                                        std::to_string(link.text_bytes_max()) +
-                                        " (limits.text_bytes_max)"};
-    }
-  }
-  return base::ok();
-}
-
-// The whole list on one link, several requests ahead. `report` is filled as far as it came.
-base::Status run_on(shm::Link& link, shm::Op op, const Service& service,
-                    std::span<const std::string_view> texts, std::span<float> out,
-                    std::span<shm::ItemReport> items, const CallOptions& options,
-                    CallReport& report) {
-  const std::uint32_t width = service.width(op);
-  const Nanos timeout = std::chrono::nanoseconds(options.timeout).count();
-  const Nanos deadline =
-      base::now_ns() +
-      (timeout > 0 ? timeout : link.deadline_default_us() * base::kMicrosecond + kGrace);
-  std::array<Chunk, kRequestsAhead> window;  // a ring: [first, first + count) are under way
-  std::size_t first = 0;
-  std::size_t count = 0;
-  std::size_t next = 0;
-  base::Status status = base::ok();
-  while (status && (next < texts.size() || count > 0)) {
-    if (next < texts.size() && count < window.size()) {
-      Chunk chunk{next, chunk_end(link, texts, next, width), {}};
-      const auto part = texts.subspan(chunk.begin, chunk.end - chunk.begin);
-      const Nanos left = deadline - base::now_ns();
-      const auto left_us =
-          static_cast<std::uint32_t>(std::clamp<Nanos>(left / base::kMicrosecond, 1, UINT32_MAX));
-      base::Result<shm::Ticket> ticket =
-          link.submit({.op = op,
-                       .service = service.handle,
-                       .items = static_cast<std::uint32_t>(part.size()),
-                       .deadline_us = timeout > 0 ? left_us : 0,
-                       .trace = options.trace},
-                      static_cast<std::uint32_t>(payload_size(part)), deadline,
-                      [&](std::span<std::byte> payload) { write_texts(part, payload); });
-      // No room while a request of ours is under way: first take that one's answer.
-      if (!ticket && (ticket.error().code != Code::kBusy || count == 0)) {
-        status = ticket.error();
-        break;
-      }
-      if (ticket) {
-        chunk.ticket = *ticket;
-        window[(first + count) % window.size()] = chunk;
-        ++count;
-        next = chunk.end;
-        continue;
-      }
-    }
-    const Chunk chunk = window[first];
-    first = (first + 1) % window.size();
-    --count;
-    base::Result<shm::Answer> answer = link.wait(chunk.ticket);
-    if (!answer) {
-      status = answer.error();
-      break;
-    }
-    merge(report, answer->fields);
-    report.retry_after_us = answer->fields.retry_after_us;
-    status = answer->fields.code == Code::kOk ? read_rows(*answer, chunk, width, out, items, report)
-                                              : base::Status(error_of(*answer));
-    link.finish(chunk.ticket);
-  }
-  for (; count > 0; --count, first = (first + 1) % window.size()) {
-    link.cancel(window[first].ticket);
-  }
-  return status;
-}
-
-}  // namespace
 
 Client::Client(std::unique_ptr<State> state) : state_(state.release()) {}
 
@@ -398,7 +229,7 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
       return Error{Code::kInvalid, "the service " + quoted(service) + " (" +
                                        (*found)->info.architecture + ") does not " +
                                        (op == shm::Op::kEmbed ? "embed" : "classify")};
-    } else if (base::Status good = check_texts(**link, texts); !good) {
+    } else if (base::Status good = shm::check_texts(**link, texts); !good) {
       return good.error();
     } else if (out.size() != texts.size() * (*found)->width(op)) {
       // Exactly: a sidecar that came back with another model would else fill rows of another width.
@@ -410,7 +241,14 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
                                        " entries; there are " + std::to_string(texts.size()) +
                                        " texts"};
     } else {
-      status = run_on(**link, op, **found, texts, out, items, options, report);
+      status = shm::run_list({.op = op,
+                              .service = (*found)->handle,
+                              .width = (*found)->width(op),
+                              .texts = texts,
+                              .out = out,
+                              .items = items,
+                              .options = options},
+                             **link, report);
     }
     if (status) return report;
     if (on_error != nullptr) *on_error = report;
@@ -474,8 +312,7 @@ base::Status Client::ping(std::span<std::byte> data) {
     base::Result<std::shared_ptr<shm::Link>> made = self.link(self.connect_deadline());
     if (!made) return made.error();
     shm::Link& link = **made;
-    const Nanos deadline =
-        base::now_ns() + link.deadline_default_us() * base::kMicrosecond + kGrace;
+    const Nanos deadline = shm::default_deadline(link);
     base::Result<shm::Ticket> ticket = link.submit(
         {.op = shm::Op::kPing}, static_cast<std::uint32_t>(data.size()), deadline,
         [&](std::span<std::byte> out) { std::memcpy(out.data(), data.data(), data.size()); });
@@ -486,7 +323,7 @@ base::Status Client::ping(std::span<std::byte> data) {
       status = answer.error();
     } else {
       if (answer->fields.code != Code::kOk) {
-        status = error_of(*answer);
+        status = shm::error_of(*answer);
       } else if (answer->payload.size() != data.size()) {
         status = Error{Code::kInternal, "the sidecar's reply does not match the request"};
       } else {

@@ -8,6 +8,7 @@
 //   wait.h         spin, then sleep, without losing a wake-up
 //   connection.h   the sidecar's end: take requests, put replies      } one protocol,
 //   link.h         the client's end: publish calls, wait for answers  } seen from both sides
+//   list_call.h    one list of texts on a link: cut into requests, a few ahead
 //   client.h       what a C++ application links: reconnects, long lists, many threads
 //   nacelle.h      the same for C, and for the Python package in python/
 //

@@ -52,9 +52,9 @@ void print_totals(const control::Totals& totals, Output& out) {
   out.heading("since the start");
   out.row("requests", count_text(totals.requests));
   out.row("texts", count_text(totals.texts) + " (" + count_text(totals.tokens) + " tokens)");
-  out.row("batches", count_text(totals.batches) + ", " + count_text(totals.batches_mixed) +
+  out.row("batches", count_text(totals.batches) + " (" + count_text(totals.batches_mixed) +
                          " with texts of several clients; largest " +
-                         count_text(totals.batch_texts_max) + " texts");
+                         count_text(totals.batch_texts_max) + " texts)");
   out.row("not served", count_text(totals.busy) + " busy, " + count_text(totals.invalid) +
                             " invalid, " + count_text(totals.expired) + " expired, " +
                             count_text(totals.cancelled) + " cancelled");

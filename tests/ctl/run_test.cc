@@ -148,7 +148,7 @@ clients
 since the start
   requests      1,234,567
   texts         2,000,000 (30,000,000 tokens)
-  batches       30,000, 1,200 with texts of several clients; largest 64 texts
+  batches       30,000 (1,200 with texts of several clients; largest 64 texts)
   not served    1 busy, 2 invalid, 3 expired, 4 cancelled
 )");
 }

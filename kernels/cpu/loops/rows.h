@@ -63,10 +63,11 @@ void normalize_row(const float* in, float sum, const float* gamma, const float* 
       });
   const float rest = sum_of_ways<V>(rests) * share;
   const float variance = sum_of_ways<V>(squares) * share - rest * rest;
-  const Register scale = V::set1(1.0F / __builtin_sqrtf(variance + epsilon));
-  const Register shift = V::set1(rest);
+  const float scale = 1.0F / __builtin_sqrtf(variance + epsilon);
+  const Register scales = V::set1(scale);
+  const Register shifts = V::set1(-rest * scale);
 
-  const auto normalized = [&](Register x) { return V::mul(V::sub(V::sub(x, mean), shift), scale); };
+  const auto normalized = [&](Register x) { return V::fma(V::sub(x, mean), scales, shifts); };
   over_row<V>(
       width,
       [&](std::size_t, std::size_t i) {
@@ -132,6 +133,15 @@ template <class V>
   return sum_of_ways<V>(sums);
 }
 
+// Asks for `count` elements of a table from `index` on, to be in the first-level cache soon.
+template <class V>
+void fetch_elements(const Tensor& table, std::size_t index, std::size_t count) {
+  const char* at = static_cast<const char*>(table.data) + index * element_size(table.type);
+  for (std::size_t byte = 0; byte < count * element_size(table.type); byte += 64) {
+    __builtin_prefetch(at + byte);
+  }
+}
+
 template <class V>
 void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) {
   // Copies whose type the compiler knows: in nearly every model all tables are F32 or all are F16,
@@ -148,6 +158,10 @@ void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) 
 
   std::size_t sequence = 0;
   for (std::size_t t = token_begin; t < token_end; ++t) {
+    // The next word's vector lies anywhere in the table: fetched while this one is summed.
+    if (t + 1 < token_end) {
+      fetch_elements<V>(op.words, std::size_t{op.ids[t + 1]} * op.width, op.width);
+    }
     while (op.offsets[sequence + 1] <= t) ++sequence;
     const std::size_t word = std::size_t{op.ids[t]} * op.width;
     const std::size_t position = (t - op.offsets[sequence]) * op.width;
