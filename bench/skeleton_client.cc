@@ -68,8 +68,8 @@ class Application {
     if (command == "socket") return percentiles_of(socket_round_trips(number(words)));
     if (command == "floor") {
       const unsigned count = number(words);
-      const auto here = static_cast<int>(number(words));
-      const auto there = static_cast<int>(number(words));
+      const auto here = number(words);
+      const auto there = number(words);
       return percentiles_of(cache_line_round_trips(count, here, there));
     }
     if (command == "peak") return peak(words);

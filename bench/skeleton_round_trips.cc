@@ -22,8 +22,8 @@ using base::Nanos;
 
 constexpr std::size_t kLine = 64;
 
-bool pin_to(int cpu) {
-  if (cpu < 0 || cpu >= CPU_SETSIZE) return false;
+bool pin_to(unsigned cpu) {
+  if (cpu >= CPU_SETSIZE) return false;
   cpu_set_t cpus;
   CPU_ZERO(&cpus);
   CPU_SET(cpu, &cpus);
@@ -52,7 +52,8 @@ bool all_of(Call call, int socket, Byte* bytes, std::size_t size) {
 
 }  // namespace
 
-base::Result<std::vector<Nanos>> cache_line_round_trips(unsigned count, int here, int there) {
+base::Result<std::vector<Nanos>> cache_line_round_trips(unsigned count, unsigned here,
+                                                        unsigned there) {
   if (count == 0 || count > kRoundTripsMax || here == there) {
     return Error{Code::kInvalid, "round trips: a count up to 10,000,000 and two CPUs are needed"};
   }

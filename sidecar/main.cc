@@ -64,7 +64,7 @@ int serve(const sidecar::LoadedConfig& loaded) {
 
   const auto status = [&] {
     control::StatusReport report = (*pipeline)->report();
-    report.version = NACELLE_VERSION;
+    report.version = sidecar::version();
     report.pid = static_cast<std::uint32_t>(::getpid());
     report.uptime_s = static_cast<std::uint64_t>((base::now_ns() - start) / base::kSecond);
     report.backend = (*backend)->description();

@@ -65,6 +65,14 @@ struct Avx2 {
     const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     return _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)));
   }
+  // The sums of a and of b, in one go.
+  static void sums(Register a, Register b, float (&to)[2]) {
+    const Register pairs = _mm256_add_ps(_mm256_unpacklo_ps(a, b), _mm256_unpackhi_ps(a, b));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(pairs), _mm256_extractf128_ps(pairs, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    to[0] = _mm_cvtss_f32(two);
+    to[1] = _mm_cvtss_f32(_mm_movehdup_ps(two));
+  }
   static float largest(Register x) {
     const __m128 four = _mm_max_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1));
     const __m128 two = _mm_max_ps(four, _mm_movehl_ps(four, four));

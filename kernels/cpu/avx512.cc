@@ -55,6 +55,16 @@ struct Avx512 {
     return _mm512_mask_mov_ps(x, _mm512_cmp_ps_mask(a, b, _CMP_LT_OQ), _mm512_setzero_ps());
   }
   static float sum(Register x) { return _mm512_reduce_add_ps(x); }
+  // The sums of a and of b, in one go: the reductions of a short row cost as much as its work.
+  static void sums(Register a, Register b, float (&to)[2]) {
+    const Register pairs = _mm512_add_ps(_mm512_unpacklo_ps(a, b), _mm512_unpackhi_ps(a, b));
+    const __m256 eight =
+        _mm256_add_ps(_mm512_castps512_ps256(pairs), _mm512_extractf32x8_ps(pairs, 1));
+    const __m128 four = _mm_add_ps(_mm256_castps256_ps128(eight), _mm256_extractf128_ps(eight, 1));
+    const __m128 two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+    to[0] = _mm_cvtss_f32(two);
+    to[1] = _mm_cvtss_f32(_mm_movehdup_ps(two));
+  }
   static float largest(Register x) { return _mm512_reduce_max_ps(x); }
 
   // rows[i][j] becomes rows[j][i]: pairs, then quads, then whole 128-bit lanes change places.

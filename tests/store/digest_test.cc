@@ -1,3 +1,4 @@
+// The digest of a model folder: its format, which files count, and which do not.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/sha.h>

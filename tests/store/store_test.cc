@@ -1,3 +1,4 @@
+// The model store: what it lists, what it finds, and names that must not leave it.
 #include "sidecar/store/store.h"
 
 #include <gmock/gmock.h>

@@ -22,18 +22,19 @@ template <class V, class Body, class Tail>
 }
 
 template <class V>
-float sum_of_ways(const typename V::Register (&ways)[kWays]) {
-  return V::sum(V::add(V::add(ways[0], ways[1]), V::add(ways[2], ways[3])));
+[[gnu::always_inline]] inline typename V::Register joined(
+    const typename V::Register (&ways)[kWays]) {
+  return V::add(V::add(ways[0], ways[1]), V::add(ways[2], ways[3]));
 }
 
 template <class V>
-float sum_of_row(const float* in, std::size_t width) {
+[[gnu::always_inline]] inline float sum_of_row(const float* in, std::size_t width) {
   typename V::Register sums[kWays] = {V::zero(), V::zero(), V::zero(), V::zero()};
   over_row<V>(
       width,
       [&](std::size_t way, std::size_t i) { sums[way] = V::add(sums[way], V::load(in + i)); },
       [&](std::size_t i, std::size_t n) { sums[0] = V::add(sums[0], V::load_first(in + i, n)); });
-  return sum_of_ways<V>(sums);
+  return V::sum(joined<V>(sums));
 }
 
 // One row whose sum is known; out may be in.
@@ -42,8 +43,9 @@ float sum_of_row(const float* in, std::size_t width) {
 // x - mean), which corrects the mean and the variance. So a row far from 0 loses no more digits
 // than its own floats have.
 template <class V>
-void normalize_row(const float* in, float sum, const float* gamma, const float* beta, float epsilon,
-                   std::size_t width, float* out) {
+[[gnu::always_inline]] inline void normalize_row(const float* in, float sum, const float* gamma,
+                                                 const float* beta, float epsilon,
+                                                 std::size_t width, float* out) {
   using Register = typename V::Register;
   const float share = 1.0F / static_cast<float>(width);
   const Register mean = V::set1(sum * share);
@@ -61,8 +63,10 @@ void normalize_row(const float* in, float sum, const float* gamma, const float* 
         const Register d = V::sub(V::load_first(in + i, n), mean);
         add_moments(0, V::first_or(d, n, V::zero()));
       });
-  const float rest = sum_of_ways<V>(rests) * share;
-  const float variance = sum_of_ways<V>(squares) * share - rest * rest;
+  float moments[2];
+  V::sums(joined<V>(rests), joined<V>(squares), moments);
+  const float rest = moments[0] * share;
+  const float variance = moments[1] * share - rest * rest;
   const float scale = 1.0F / __builtin_sqrtf(variance + epsilon);
   const Register scales = V::set1(scale);
   const Register shifts = V::set1(-rest * scale);
@@ -130,7 +134,7 @@ template <class V>
         sums[0] = V::add(sums[0], x);
         V::store_first(out + i, x, n);
       });
-  return sum_of_ways<V>(sums);
+  return V::sum(joined<V>(sums));
 }
 
 // Asks for `count` elements of a table from `index` on, to be in the first-level cache soon.
