@@ -1,3 +1,4 @@
+// JSON from strangers: what is refused, and what its error says.
 #include "sidecar/files/json.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// Weights from strangers: right files open, every wrong one is an error that says where.
 #include "sidecar/files/safetensors.h"
 
 #include <gmock/gmock.h>

@@ -1,3 +1,4 @@
+// Which added tokens are found in a text, and where.
 #include "sidecar/tokenizer/added_tokens.h"
 
 #include <gmock/gmock.h>

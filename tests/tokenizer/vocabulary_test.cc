@@ -1,3 +1,4 @@
+// The vocabulary finds its pieces, and the longest one first.
 #include "sidecar/tokenizer/vocabulary.h"
 
 #include <gtest/gtest.h>

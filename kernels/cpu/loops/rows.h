@@ -137,15 +137,6 @@ template <class V>
   return V::sum(joined<V>(sums));
 }
 
-// Asks for `count` elements of a table from `index` on, to be in the first-level cache soon.
-template <class V>
-void fetch_elements(const Tensor& table, std::size_t index, std::size_t count) {
-  const char* at = static_cast<const char*>(table.data) + index * element_size(table.type);
-  for (std::size_t byte = 0; byte < count * element_size(table.type); byte += 64) {
-    __builtin_prefetch(at + byte);
-  }
-}
-
 template <class V>
 void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) {
   // Copies whose type the compiler knows: in nearly every model all tables are F32 or all are F16,
@@ -162,10 +153,6 @@ void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) 
 
   std::size_t sequence = 0;
   for (std::size_t t = token_begin; t < token_end; ++t) {
-    // The next word's vector lies anywhere in the table: fetched while this one is summed.
-    if (t + 1 < token_end) {
-      fetch_elements<V>(op.words, std::size_t{op.ids[t + 1]} * op.width, op.width);
-    }
     while (op.offsets[sequence + 1] <= t) ++sequence;
     const std::size_t word = std::size_t{op.ids[t]} * op.width;
     const std::size_t position = (t - op.offsets[sequence]) * op.width;
