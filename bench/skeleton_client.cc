@@ -94,7 +94,8 @@ class Application {
     std::array<std::byte, kMessageSize> message{};
     for (unsigned i = 0; i < count; ++i) {
       std::array<std::byte, kMessageSize> sent;
-      for (std::size_t b = 0; b < sent.size(); ++b) sent[b] = static_cast<std::byte>(i * 31 + b);
+      for (std::size_t b = 0; b < sent.size(); ++b)
+        sent[b] = static_cast<std::byte>(std::size_t{i} * 31 + b);
       message = sent;
       const Nanos begin = base::now_ns();
       const base::Status pinged = client_->ping(message);

@@ -18,9 +18,8 @@
 #include "sidecar/pipeline.h"
 #include "sidecar/services.h"
 
+namespace nacelle {
 namespace {
-
-using namespace nacelle;
 
 // Resident memory of this process in bytes; 0 when the kernel does not tell.
 std::uint64_t resident_bytes() {
@@ -92,9 +91,7 @@ int serve(const sidecar::LoadedConfig& loaded) {
   return 0;
 }
 
-}  // namespace
-
-int main(int argc, char** argv) {
+int run(int argc, char** argv) {
   auto loaded = sidecar::load_config(argc, argv, environ);
   if (!loaded) return failed(loaded.error());
   if (loaded->print) {
@@ -103,3 +100,8 @@ int main(int argc, char** argv) {
   }
   return serve(*loaded);
 }
+
+}  // namespace
+}  // namespace nacelle
+
+int main(int argc, char** argv) { return nacelle::run(argc, argv); }

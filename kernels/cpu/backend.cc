@@ -20,9 +20,15 @@
 namespace nacelle::kernels::cpu {
 namespace {
 
-// A job is worth a second thread from about this many floats read or products formed on; below,
-// handing it over costs as much as doing it (a microsecond or two).
-constexpr std::size_t kAloneMax = 32 * 1024;
+// A job shorter than this, on one thread, is not shared: waking a sleeping thread costs its caller
+// 11 to 17 us in a virtual machine, a spinning one about 1 us.
+constexpr std::size_t kAloneNs = 8'000;
+
+// What one thread does in a nanosecond, roughly: only to decide the above.
+constexpr std::size_t kProductsPerNs = 80;  // of a linear layer with rows enough
+constexpr std::size_t kWeightsPerNs = 12;   // read for a few rows
+constexpr std::size_t kScoresPerNs = 25;    // products of attention
+constexpr std::size_t kFloatsPerNs = 10;    // passing through an op that works row by row
 
 // Rows of a linear block: with kLinearDepth inputs of them, their outputs and two panels it takes
 // 0.6 MiB of the second-level cache. Larger blocks read the weights less often, but measured
@@ -95,13 +101,15 @@ class CpuBackend final : public Backend {
     const Split rows{
         .count = all.row_end, .unit = target_.tile_rows, .parts = divide_up(op.rows, kBlockRows)};
     // With few rows the panels are shared out instead: then every weight is read by one thread.
-    const std::size_t work = all.inputs * all.outputs * std::max<std::size_t>(op.rows, 4);
+    const std::size_t weights = all.inputs * all.outputs;
+    const std::size_t time_ns =
+        std::max(weights / kWeightsPerNs, weights * op.rows / kProductsPerNs);
     const std::size_t groups =
-        is_alone(work) ? 1 : divide_up(kTasksPerThread * pool_->threads(), rows.parts);
+        is_alone(time_ns) ? 1 : divide_up(kTasksPerThread * pool_->threads(), rows.parts);
     const Split panel_groups{
         .count = all.panel_end, .unit = 1, .parts = std::min(groups, all.panel_end)};
     // Neighbouring tasks have the same rows.
-    run(rows.parts * panel_groups.parts, is_alone(work), [&](std::size_t task, unsigned) {
+    run(rows.parts * panel_groups.parts, is_alone(time_ns), [&](std::size_t task, unsigned) {
       LinearBlock block = all;
       block.row_begin = rows.begin(task / panel_groups.parts);
       block.row_end = rows.begin(task / panel_groups.parts + 1);
@@ -116,16 +124,17 @@ class CpuBackend final : public Backend {
     if (op.sequences == 0) return;
     const std::size_t size = target_.attention_scratch(op.head_width) * sizeof(float);
     blocks_.clear();
-    std::size_t work = 0;
+    std::size_t products = 0;  // of the scores; the weighted values are as many
     for (std::uint32_t s = 0; s < op.sequences; ++s) {
       const std::uint32_t length = op.offsets[s + 1] - op.offsets[s];
-      work += std::size_t{length} * length * op.heads * op.head_width;
+      products += std::size_t{length} * length * op.heads * op.head_width;
       for (std::uint32_t head = 0; head < op.heads; ++head) {
-        for (std::uint32_t query = 0; query < length; query += kQueriesMax) {
+        for (std::uint64_t query = 0; query < length; query += kQueriesMax) {  // 64 bits: no wrap
+          const std::uint64_t end = std::min<std::uint64_t>(query + kQueriesMax, length);
           blocks_.push_back({.sequence = s,
                              .head = head,
-                             .query_begin = query,
-                             .query_end = query + std::min(kQueriesMax, length - query),
+                             .query_begin = static_cast<std::uint32_t>(query),
+                             .query_end = static_cast<std::uint32_t>(end),
                              .scratch = nullptr});
         }
       }
@@ -137,11 +146,12 @@ class CpuBackend final : public Backend {
       CHECK(larger.has_value());  // less than a MiB: without it nothing works any more
       scratch = *std::move(larger);
     }
-    run(blocks_.size(), is_alone(work), [&](std::size_t task, unsigned thread) {
-      AttentionBlock block = blocks_[task];
-      block.scratch = scratch_[thread].as<float>();
-      target_.attention(op, block);
-    });
+    run(blocks_.size(), is_alone(2 * products / kScoresPerNs),
+        [&](std::size_t task, unsigned thread) {
+          AttentionBlock block = blocks_[task];
+          block.scratch = scratch_[thread].as<float>();
+          target_.attention(op, block);
+        });
   }
 
   void layer_norm(const LayerNorm& op) override {
@@ -160,8 +170,8 @@ class CpuBackend final : public Backend {
   }
 
  private:
-  [[nodiscard]] bool is_alone(std::size_t work) const {
-    return pool_->threads() == 1 || work <= kAloneMax;
+  [[nodiscard]] bool is_alone(std::size_t time_ns) const {
+    return pool_->threads() == 1 || time_ns < kAloneNs;
   }
 
   template <typename Function>
@@ -174,10 +184,10 @@ class CpuBackend final : public Backend {
     }
   }
 
-  // function(begin, end) over [0, count), where each item costs about `work`.
+  // function(begin, end) over [0, count), where each item is `floats` long.
   template <typename Function>
-  void run_split(std::size_t count, std::size_t work, Function&& function) {
-    if (is_alone(count * work)) return function(std::size_t{0}, count);
+  void run_split(std::size_t count, std::size_t floats, Function&& function) {
+    if (is_alone(count * floats / kFloatsPerNs)) return function(std::size_t{0}, count);
     const Split split{
         .count = count, .unit = 1, .parts = std::min(count, kTasksPerThread * pool_->threads())};
     run(split.parts, false,

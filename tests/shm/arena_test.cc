@@ -23,9 +23,10 @@ TEST(Arena, NeighboursMergeWhenGivenBack) {
   for (std::uint32_t i = 0; i < 3; ++i) ASSERT_EQ(arena.allocate(1), i * Arena::kUnit);
   arena.release(0, 1);
   arena.release(2 * Arena::kUnit, 1);
-  EXPECT_EQ(arena.allocate(2 * Arena::kUnit), std::nullopt) << "the middle is still lent";
+  EXPECT_EQ(arena.allocate(std::uint64_t{2} * Arena::kUnit), std::nullopt)
+      << "the middle is still lent";
   arena.release(Arena::kUnit, 1);
-  EXPECT_EQ(arena.allocate(3 * Arena::kUnit), 0U);
+  EXPECT_EQ(arena.allocate(std::uint64_t{3} * Arena::kUnit), 0U);
 }
 
 TEST(Arena, ASizeThatWrapsIsRefused) {
