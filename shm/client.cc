@@ -315,7 +315,7 @@ base::Status Client::ping(std::span<std::byte> data) {
     const Nanos deadline = shm::default_deadline(link);
     base::Result<shm::Ticket> ticket = link.submit(
         {.op = shm::Op::kPing}, static_cast<std::uint32_t>(data.size()), deadline,
-        [&](std::span<std::byte> out) { std::memcpy(out.data(), data.data(), data.size()); });
+        [&](std::span<std::byte> out) { base::copy_bytes(out.data(), data.data(), data.size()); });
     base::Status status = base::ok();
     if (!ticket) {
       status = ticket.error();
@@ -327,7 +327,7 @@ base::Status Client::ping(std::span<std::byte> data) {
       } else if (answer->payload.size() != data.size()) {
         status = Error{Code::kInternal, "the sidecar's reply does not match the request"};
       } else {
-        std::memcpy(data.data(), answer->payload.data(), data.size());
+        base::copy_bytes(data.data(), answer->payload.data(), data.size());
       }
       link.finish(*ticket);
     }

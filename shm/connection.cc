@@ -174,7 +174,7 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
 bool Connection::copy_payload(const Submission& submission, std::span<std::byte> out) const {
   CHECK(out.size() == submission.payload_size);
   if (submission.payload_size <= kRequestInline) {
-    std::memcpy(out.data(), submission.inline_payload, submission.payload_size);
+    base::copy_bytes(out.data(), submission.inline_payload, submission.payload_size);
     return true;
   }
   return from_client_.copy_in(

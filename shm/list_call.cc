@@ -36,7 +36,7 @@ void write_texts(std::span<const std::string_view> texts, std::span<std::byte> o
   for (const std::string_view text : texts) {
     const auto size = static_cast<std::uint32_t>(text.size());
     std::memcpy(sizes, &size, sizeof size);
-    if (!text.empty()) std::memcpy(bytes, text.data(), text.size());
+    base::copy_bytes(bytes, text.data(), text.size());
     sizes += sizeof size;
     bytes += text.size();
   }

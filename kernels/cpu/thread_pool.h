@@ -50,7 +50,7 @@ class ThreadPool {
         [](void* context, std::uint32_t task, unsigned thread) {
           (*static_cast<std::remove_reference_t<Function>*>(context))(task, thread);
         },
-        &function);
+        const_cast<void*>(static_cast<const void*>(&function)));  // its own type again inside
   }
 
  private:

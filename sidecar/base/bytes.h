@@ -1,8 +1,9 @@
-// Arithmetic on sizes and offsets that came from somebody else.
+// Sizes and offsets that came from somebody else, and the bytes they speak of.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <optional>
 
 namespace nacelle::base {
@@ -27,6 +28,11 @@ namespace nacelle::base {
 // The next multiple of `alignment` (a power of two) at or above `value`.
 [[nodiscard]] constexpr std::uint64_t align_up(std::uint64_t value, std::uint64_t alignment) {
   return (value + alignment - 1) & ~(alignment - 1);
+}
+
+// memcpy that may be asked for nothing: then the pointers may be null, which memcpy forbids.
+inline void copy_bytes(void* to, const void* from, std::size_t size) {
+  if (size > 0) std::memcpy(to, from, size);
 }
 
 }  // namespace nacelle::base

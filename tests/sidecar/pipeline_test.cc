@@ -17,6 +17,7 @@
 #include "kernels/kernels.h"
 #include "shm/client.h"
 #include "shm/link.h"
+#include "sidecar/base/bytes.h"
 #include "tests/support/temp_dir.h"
 
 namespace nacelle::sidecar {
@@ -69,9 +70,10 @@ class PipelineTest : public ::testing::Test {
   // Sends bytes as they are, and tells what came back.
   static shm::ReplyFields ask(shm::Link& link, const shm::CallFields& fields,
                               const std::string& payload, std::string* text = nullptr) {
-    auto ticket = link.submit(
-        fields, static_cast<std::uint32_t>(payload.size()), base::now_ns() + 20 * base::kSecond,
-        [&](std::span<std::byte> out) { std::memcpy(out.data(), payload.data(), payload.size()); });
+    auto ticket = link.submit(fields, static_cast<std::uint32_t>(payload.size()),
+                              base::now_ns() + 20 * base::kSecond, [&](std::span<std::byte> out) {
+                                base::copy_bytes(out.data(), payload.data(), payload.size());
+                              });
     CHECK(ticket.has_value());
     auto answer = link.wait(*ticket);
     CHECK(answer.has_value());
@@ -328,7 +330,7 @@ TEST_F(PipelineTest, AFullQueueAnswersBusyWithAHint) {
   const auto link = raw();
   const std::string payload = text_list({std::string(kGood)});
   const auto write = [&](std::span<std::byte> out) {
-    std::memcpy(out.data(), payload.data(), payload.size());
+    base::copy_bytes(out.data(), payload.data(), payload.size());
   };
   const shm::CallFields fields{.op = shm::Op::kEmbed, .items = 1};
   const auto size = static_cast<std::uint32_t>(payload.size());
@@ -357,10 +359,11 @@ TEST_F(PipelineTest, DrainingAnswersWhatWasTakenAndThenTellsClientsToLookElsewhe
   start();
   const auto link = raw();
   const std::string payload = text_list({std::string(kGood)});
-  const auto ticket = link->submit(
-      {.op = shm::Op::kEmbed, .items = 1}, static_cast<std::uint32_t>(payload.size()),
-      base::now_ns() + 20 * base::kSecond,
-      [&](std::span<std::byte> out) { std::memcpy(out.data(), payload.data(), payload.size()); });
+  const auto ticket =
+      link->submit({.op = shm::Op::kEmbed, .items = 1}, static_cast<std::uint32_t>(payload.size()),
+                   base::now_ns() + 20 * base::kSecond, [&](std::span<std::byte> out) {
+                     base::copy_bytes(out.data(), payload.data(), payload.size());
+                   });
   ASSERT_TRUE(ticket);
   while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
   EXPECT_EQ(pipeline_->drain(10 * base::kSecond), 0U);
@@ -417,7 +420,7 @@ TEST_F(PipelineTest, AClientThatDiesMidCallLeavesNothingBehind) {
     ASSERT_TRUE(link->submit({.op = shm::Op::kEmbed, .items = 1},
                              static_cast<std::uint32_t>(payload.size()),
                              base::now_ns() + base::kSecond, [&](std::span<std::byte> out) {
-                               std::memcpy(out.data(), payload.data(), payload.size());
+                               base::copy_bytes(out.data(), payload.data(), payload.size());
                              }));
     while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
   }
