@@ -45,6 +45,7 @@ CLIENTS = [1, 4]
 LENGTHS = [32, 128]         # tokens per text, [CLS] and [SEP] included
 TEXTS = 256                 # different ones of each length; a multiple of everything in CALL_TEXTS
 CALL_TEXTS = [8, 32, 64]    # per call of a client, and per batch of the peer: what is tried
+TEXTS_QUICK = 64
 CALL_TEXTS_QUICK = [8, 32]
 COSINE_MIN = 0.9999         # of each vector to the peer's
 REFERENCE_MIN = 0.99999     # of the peer's to the recorded ones
@@ -171,6 +172,7 @@ class Bench:
         self.stack = stack
         self.folder = folder
         self.rows = []
+        self.texts = TEXTS_QUICK if options.quick else TEXTS
         self.cpus = sorted(os.sched_getaffinity(0))
         self.peak = 0  # GFLOP/s: the most seen, since whatever else runs here only lowers it
 
@@ -222,7 +224,7 @@ class Bench:
         for length in LENGTHS:
             texts = self.folder / f"texts-{length}"
             self.peer.ask(make=str(texts), words=str(ROOT / "tests/demo/sentences.txt"),
-                          length=length, count=TEXTS)
+                          length=length, count=self.texts)
             self.peer.ask(texts=str(texts))
             for client in clients:
                 client.ask("texts", texts)
@@ -236,14 +238,14 @@ class Bench:
                   self.peer.ask(vectors=str(paths[1]), batch=CALL_TEXTS[0])["width"]]
         sides = [array.array("f", path.read_bytes()) for path in paths]
         width = widths[0]
-        if widths[1] != width or any(len(side) != TEXTS * width for side in sides):
-            raise Failed(f"{TEXTS} vectors of {widths} floats: "
+        if widths[1] != width or any(len(side) != self.texts * width for side in sides):
+            raise Failed(f"{self.texts} vectors of {widths} floats: "
                          f"{[len(side) for side in sides]} floats in all")
         worst = min(cosine(*(side[i:i + width] for side in sides))
-                    for i in range(0, TEXTS * width, width))
+                    for i in range(0, self.texts * width, width))
         if not worst >= COSINE_MIN:  # NaN fails, too
             raise Failed(f"texts of {length} tokens: cosine {worst:.6f} to the peer's vector")
-        print(f"{TEXTS} texts of {length} tokens: ours and the peer's, cosine >= {worst:.7f}")
+        print(f"{self.texts} texts of {length} tokens: ours and the peer's, cosine >= {worst:.7f}")
 
     @staticmethod
     def case(length, count):
@@ -280,7 +282,7 @@ class Bench:
         """Texts per second from the first client's start to the last one's end, and means."""
         time.sleep(SETTLE_S)
         for at, client in enumerate(clients):
-            first = TEXTS // len(clients) * at // call_texts * call_texts
+            first = self.texts // len(clients) * at // call_texts * call_texts
             client.send(f"embed minilm {call_texts} {round(seconds * 1000)} {first}")
         answers = [[float(word) for word in client.answer()] for client in clients]
         texts, begins, ends, *means = zip(*answers)
