@@ -237,9 +237,12 @@ base::Result<Answer> Link::wait(const Ticket& ticket) {
       slot.waiting.store(0, std::memory_order_relaxed);
       return read_answer(ticket);
     }
-    if (hung_up(socket_.get())) {
-      // A reply may have been published between the two looks.
-      if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) continue;
+    // Only after a whole sleep: a system call less for the usual wait, and 20 ms is soon enough.
+    if (last == FutexResult::kTimedOut && hung_up(socket_.get())) {
+      // The sidecar's last words may have come between the two looks.
+      if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) {
+        return read_answer(ticket);
+      }
       abandon(ticket);
       return gone();
     }
