@@ -136,7 +136,7 @@ struct Client::State {
   }
 
   [[nodiscard]] Nanos connect_deadline() const {
-    return base::now_ns() + std::chrono::nanoseconds(options.connect_timeout).count();
+    return base::now_ns() + shm::bounded_ns(options.connect_timeout);
   }
 
   // What is known about the service on this link; asks the sidecar once.
@@ -178,7 +178,16 @@ struct Client::State {
 
 Client::Client(std::unique_ptr<State> state) : state_(state.release()) {}
 
-Client::~Client() { delete state_.load(std::memory_order_relaxed); }
+Client::~Client() {
+  State* state = state_.load(std::memory_order_relaxed);
+  if (state->mark.forked()) {
+    // A copy that a forked child never used. The regions are not mapped here (MADV_DONTFORK), and
+    // what is at their addresses now is somebody else's: close the descriptors, leave the rest.
+    if (state->live.link) state->live.link->close_inherited();
+    return;
+  }
+  delete state;
+}
 
 Client::State& Client::state() const {
   State* current = state_.load(std::memory_order_acquire);
@@ -312,6 +321,12 @@ base::Status Client::ping(std::span<std::byte> data) {
     base::Result<std::shared_ptr<shm::Link>> made = self.link(self.connect_deadline());
     if (!made) return made.error();
     shm::Link& link = **made;
+    if (data.size() > link.request_arena_size()) {
+      return Error{Code::kTooLarge, "a ping of " + std::to_string(data.size()) +
+                                        " bytes does not fit in " +
+                                        std::to_string(link.request_arena_size()) +
+                                        " bytes (transport.request_arena_bytes)"};
+    }
     const Nanos deadline = shm::default_deadline(link);
     base::Result<shm::Ticket> ticket = link.submit(
         {.op = shm::Op::kPing}, static_cast<std::uint32_t>(data.size()), deadline,

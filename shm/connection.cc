@@ -34,7 +34,7 @@ std::string printable(const char (&field)[64]) {
 
 }  // namespace
 
-base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd socket, const Peer& peer,
+base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd&& socket, const Peer& peer,
                                                            const Hello& hello,
                                                            const Geometry& geometry,
                                                            const Limits& limits,
@@ -230,11 +230,6 @@ void Connection::set_asleep(bool asleep) {
   header->asleep.store(asleep ? 1 : 0, std::memory_order_seq_cst);
 }
 
-void Connection::clear_doorbell() {
-  std::uint64_t count = 0;
-  [[maybe_unused]] const ssize_t size = ::read(doorbell_.get(), &count, sizeof count);
-}
-
 bool Connection::complete(std::uint32_t slot, std::uint64_t generation, const ReplyFields& fields,
                           std::uint64_t payload_size) {
   SlotState& state = slots_[slot];
@@ -257,9 +252,7 @@ bool Connection::complete(std::uint32_t slot, std::uint64_t generation, const Re
   // seq_cst, so that it is visible before `waiting` is read: else a client that is just falling
   // asleep would sleep until its time-out (wait.h).
   reply.generation.store(generation, std::memory_order_seq_cst);
-  if (from_client_.load_u32(request_slot(slot) + offsetof(RequestSlot, waiting)) == 0) return false;
-  reply.woken.store(static_cast<std::uint32_t>(generation), std::memory_order_release);
-  return true;
+  return from_client_.load_u32(request_slot(slot) + offsetof(RequestSlot, waiting)) != 0;
 }
 
 bool Connection::complete_error(std::uint32_t slot, std::uint64_t generation,
@@ -277,11 +270,17 @@ bool Connection::complete_error(std::uint32_t slot, std::uint64_t generation,
   return complete(slot, generation, fields, size);
 }
 
-void Connection::wake(std::uint32_t slot) { futex_wake(low_half(&reply_slot(slot).generation)); }
+void Connection::wake(std::uint32_t slot, std::uint64_t generation) {
+  ReplySlot& reply = reply_slot(slot);
+  futex_wake(low_half(&reply.generation));
+  // After the wake, so that the word vouches for it.
+  reply.woken.store(static_cast<std::uint32_t>(generation), std::memory_order_release);
+}
 
 bool Connection::cancelled(std::uint32_t slot, std::uint64_t generation) const {
-  return from_client_.load_u32(request_slot(slot) + offsetof(RequestSlot, cancel)) ==
-         static_cast<std::uint32_t>(generation);
+  const std::uint32_t word =
+      from_client_.load_u32(request_slot(slot) + offsetof(RequestSlot, cancel));
+  return word != 0 && word == static_cast<std::uint32_t>(generation);  // 0: never used
 }
 
 }  // namespace nacelle::shm

@@ -50,8 +50,8 @@ struct Limits {
 class Connection {
  public:
   // Makes the regions for `socket`, whose hello has been read, and sends them. `id` is ours, for
-  // people; `epoch` is the sidecar's.
-  static base::Result<std::shared_ptr<Connection>> open(base::Fd socket, const Peer& peer,
+  // people; `epoch` is the sidecar's. After an error the socket is still the caller's, to say why.
+  static base::Result<std::shared_ptr<Connection>> open(base::Fd&& socket, const Peer& peer,
                                                         const Hello& hello,
                                                         const Geometry& geometry,
                                                         const Limits& limits, std::uint64_t epoch,
@@ -74,19 +74,17 @@ class Connection {
   // Announces that the sidecar sleeps; every sweep after set_asleep(true) sees what was published
   // before the client could read the word.
   void set_asleep(bool asleep);
-  // Empties the doorbell.
-  void clear_doorbell();
 
   // --- any thread ---
 
   // Publishes the reply whose payload is in reserve()d memory. Returns whether the client may be
-  // asleep on it: then wake(slot), from whatever thread has time for it.
+  // asleep on it: then wake() it, from whatever thread has time for it.
   [[nodiscard]] bool complete(std::uint32_t slot, std::uint64_t generation,
                               const ReplyFields& fields, std::uint64_t payload_size);
   // The same for an answer in words, cut to what a slot holds.
   [[nodiscard]] bool complete_error(std::uint32_t slot, std::uint64_t generation,
                                     const base::Error& error, std::uint32_t retry_after_us = 0);
-  void wake(std::uint32_t slot);
+  void wake(std::uint32_t slot, std::uint64_t generation);
   // Whether the client has given up on the request.
   [[nodiscard]] bool cancelled(std::uint32_t slot, std::uint64_t generation) const;
 
@@ -95,6 +93,8 @@ class Connection {
   [[nodiscard]] bool closed() const { return closed_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] int socket() const { return socket_.get(); }
+  // Rung by the client when it publishes while we sleep. For an edge-triggered epoll only, never to
+  // be read: the client holds the same open file, and could make a read block for ever.
   [[nodiscard]] int doorbell() const { return doorbell_.get(); }
   [[nodiscard]] const Peer& peer() const { return peer_; }
   [[nodiscard]] const std::string& name() const { return name_; }  // as the client calls itself

@@ -230,9 +230,9 @@ base::Result<Greeting> greet(const std::string& path, const Hello& hello, base::
     return Error{Code::kUnavailable, "no sidecar at " + path + ": " + base::errno_text(errno) +
                                          ". Is nacelled running, and is its folder mounted here?"};
   }
-  if (::send(socket.get(), &hello, sizeof hello, MSG_NOSIGNAL) < 0) {
-    return Error{Code::kSidecarGone, "the sidecar at " + path + " hung up during the handshake"};
-  }
+  // A sidecar that refuses this user does so before the hello, and hangs up: the reason is there to
+  // be read although the hello cannot be sent.
+  [[maybe_unused]] const ssize_t sent = ::send(socket.get(), &hello, sizeof hello, MSG_NOSIGNAL);
   if (!wait_for(socket.get(), POLLIN, deadline)) {
     return Error{Code::kDeadlineExceeded, "the sidecar at " + path + " did not answer in time"};
   }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "shm/wait.h"
@@ -19,6 +20,9 @@ using base::Error;
 // A sleeping call looks at the socket this often: the bound on learning that the sidecar died is
 // 50 ms. (It usually learns sooner: nothing else would wake it.)
 constexpr base::Nanos kSleepMax = 20 * base::kMillisecond;
+
+// How long a wake may take from the reply on: the sidecar's waker may wait for a CPU.
+constexpr base::Nanos kWakeMax = 100 * base::kMillisecond;
 
 Error bad_header(const std::string& path) {
   return Error{Code::kInvalid,
@@ -256,17 +260,17 @@ base::Result<Answer> Link::wait(const Ticket& ticket) {
 }
 
 // The sleep timed out and the reply is there. Usually both happened in the same moment, and the
-// sidecar says in `woken` that a wake was on its way; if it does not say so soon, the wake was
-// lost.
+// sidecar says in `woken` that it has just sent the wake; if it does not say so soon, none was
+// sent.
 void Link::count_rescue(const Ticket& ticket) {
   const auto& woken = reply_slot(ticket.slot).woken;
-  const base::Nanos stop = base::now_ns() + 2 * base::kMillisecond;
+  const base::Nanos stop = base::now_ns() + kWakeMax;
   while (woken.load(std::memory_order_acquire) != static_cast<std::uint32_t>(ticket.generation)) {
     if (base::now_ns() > stop) {
       rescued_by_timeout_.fetch_add(1, std::memory_order_relaxed);
       return;
     }
-    spin_pause();
+    std::this_thread::yield();
   }
 }
 

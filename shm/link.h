@@ -128,7 +128,7 @@ class Link {
 
   std::atomic<bool> dead_{false};
   std::atomic<std::uint64_t> rescued_by_timeout_{0};
-  std::mutex mutex_;  // guards everything below; never held while waiting or in shared memory
+  std::mutex mutex_;  // guards everything below; private, and never held while waiting
   Arena arena_;       // A's
   std::unique_ptr<SlotState[]> states_;
   std::uint64_t free_[kSlotsMax / 64] = {};       // a bit per free slot

@@ -42,9 +42,13 @@ void write_texts(std::span<const std::string_view> texts, std::span<std::byte> o
   }
 }
 
+std::uint32_t saturated_sum(std::uint32_t a, std::uint32_t b) {
+  return static_cast<std::uint32_t>(std::min<std::uint64_t>(std::uint64_t{a} + b, UINT32_MAX));
+}
+
 void merge(CallReport& report, const ReplyFields& fields) {
-  report.queue_us += fields.queue_us;
-  report.compute_us += fields.compute_us;
+  report.queue_us = saturated_sum(report.queue_us, fields.queue_us);
+  report.compute_us = saturated_sum(report.compute_us, fields.compute_us);
   report.batch_texts = std::max(report.batch_texts, fields.batch_texts);
   report.batch_clients = std::max(report.batch_clients, fields.batch_clients);
   report.retry_after_us = fields.retry_after_us;
@@ -159,15 +163,17 @@ base::Status check_texts(const Link& link, std::span<const std::string_view> tex
 }
 
 base::Status run_list(const ListCall& call, Link& link, CallReport& report) {
-  const Nanos timeout = std::chrono::nanoseconds(call.options.timeout).count();
-  const Nanos deadline = timeout > 0 ? base::now_ns() + timeout : default_deadline(link);
+  const Nanos timeout = bounded_ns(call.options.timeout);
+  const Nanos whole = base::now_ns() + timeout;
   Window window;
   std::size_t next = 0;  // the first text that has not been sent
   base::Status status = base::ok();
   while (status && (next < call.texts.size() || !window.empty())) {
     if (next < call.texts.size() && !window.full()) {
       Chunk chunk{next, chunk_end(link, call.texts, next, call.width), {}};
-      const base::Result<Ticket> ticket = send(call, chunk, link, deadline);
+      // Without a time-out of the caller's, each request has the sidecar's default for itself.
+      const base::Result<Ticket> ticket =
+          send(call, chunk, link, timeout > 0 ? whole : default_deadline(link));
       if (ticket) {
         chunk.ticket = *ticket;
         window.push(chunk);
@@ -184,6 +190,12 @@ base::Status run_list(const ListCall& call, Link& link, CallReport& report) {
   }
   while (!window.empty()) link.cancel(window.pop().ticket);
   return status;
+}
+
+base::Nanos bounded_ns(std::chrono::milliseconds timeout) {
+  constexpr std::chrono::milliseconds kTenYears = std::chrono::hours(24 * 3650);
+  return std::chrono::nanoseconds(std::clamp(timeout, std::chrono::milliseconds(0), kTenYears))
+      .count();
 }
 
 base::Nanos default_deadline(const Link& link) {

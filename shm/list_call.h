@@ -3,6 +3,7 @@
 // begins anew on another one.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <span>
 #include <string_view>
@@ -30,6 +31,9 @@ base::Status check_texts(const Link& link, std::span<const std::string_view> tex
 
 // Runs the whole list. After an error `report` tells how far it came, and `out` is not to be used.
 base::Status run_list(const ListCall& call, Link& link, CallReport& report);
+
+// A caller's time-out in nanoseconds, at most ten years: "for ever" must not overflow a clock.
+base::Nanos bounded_ns(std::chrono::milliseconds timeout);
 
 // Until when to wait for the answer to a call that names no deadline of its own.
 base::Nanos default_deadline(const Link& link);

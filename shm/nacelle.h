@@ -33,7 +33,7 @@ typedef enum nacelle_status {
   NACELLE_INVALID = 1,           /* the input is wrong; sending it again will not help */
   NACELLE_NOT_FOUND = 2,         /* no such service */
   NACELLE_TOO_LARGE = 3,         /* over a limit, which the message names with its option */
-  NACELLE_BUSY = 4,              /* no room now; try again after report.retry_after_us */
+  NACELLE_BUSY = 4,              /* no room now; try again, after report.retry_after_us if set */
   NACELLE_DEADLINE_EXCEEDED = 5, /* not answered within timeout_ms */
   NACELLE_CANCELLED = 6,
   NACELLE_SIDECAR_GONE = 7, /* the sidecar stopped and did not come back in time */

@@ -98,7 +98,7 @@ bool Untrusted::copy_in(std::uint64_t offset, std::uint64_t size, void* out) con
 std::uint64_t Untrusted::load_u64(std::uint64_t offset) const {
   CHECK(base::fits(offset, 8, region_.size()) && offset % 8 == 0);
   const auto* word = reinterpret_cast<const std::atomic<std::uint64_t>*>(region_.data() + offset);
-  return word->load(std::memory_order_acquire);
+  return word->load(std::memory_order_seq_cst);
 }
 
 std::uint32_t Untrusted::load_u32(std::uint64_t offset) const {

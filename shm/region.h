@@ -59,7 +59,8 @@ class Untrusted {
   [[nodiscard]] bool copy_in(std::uint64_t offset, std::uint64_t size, void* out) const;
 
   // One word that the peer stores with release: what it wrote before is visible after this load.
-  // `offset` is computed by us from a checked slot number.
+  // And seq_cst, since the order of wait.h needs it; on x86 that costs a load nothing. `offset` is
+  // computed by us from a checked slot number.
   [[nodiscard]] std::uint64_t load_u64(std::uint64_t offset) const;
   [[nodiscard]] std::uint32_t load_u32(std::uint64_t offset) const;
 

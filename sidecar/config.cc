@@ -46,7 +46,8 @@ void check_together(const Config& config, Problems& problems) {
     problems.add("control.socket: " + config::quoted(config.control.socket) +
                  " is the data socket (option socket); give the two different paths");
   }
-  if (config.limits.text_bytes_max > config.transport.request_arena_bytes) {
+  // A text travels with 4 bytes that tell its size.
+  if (config.limits.text_bytes_max + 4 > config.transport.request_arena_bytes) {
     problems.add("limits.text_bytes_max: " + std::to_string(config.limits.text_bytes_max) +
                  " bytes do not fit in transport.request_arena_bytes, which is " +
                  std::to_string(config.transport.request_arena_bytes) +

@@ -1,5 +1,6 @@
-// Numbers that the stages count and that nacellectl shows. Each is written by few threads and read
-// by any, so relaxed atomics suffice: a snapshot may be a few requests apart from its neighbours.
+// Numbers that the stages count, most of them for nacellectl to show. Each is written by few
+// threads and read by any, so relaxed atomics suffice: a snapshot may be a few requests apart from
+// its neighbours.
 #pragma once
 
 #include <atomic>

@@ -23,6 +23,7 @@ namespace nacelle::sidecar {
 struct ClientState {
   std::shared_ptr<shm::Connection> connection;
   base::Nanos connected_at = 0;
+  std::uint32_t cursor = 0;  // intake's: where the next sweep begins, after one that was cut short
   ClientCounters counters;
 };
 

@@ -59,20 +59,30 @@ bool Intake::sweep() {
   return worked;
 }
 
-// Takes what the client has published, each slot at most once, so that one client cannot keep the
-// others waiting.
+// Takes what the client has published, each slot at most once, and no more payload than its arena
+// has bytes: slots may all point at the same bytes, and others wait. A sweep that was cut short
+// goes on there the next time, and looks at every slot before it says that there is nothing.
 bool Intake::sweep_client(const std::shared_ptr<ClientState>& client) {
   bool worked = false;
+  bool from_the_start = client->cursor == 0;
+  std::uint64_t budget = config_.transport.request_arena_bytes;
   shm::Submission submission;
-  for (std::uint32_t cursor = 0;;) {
-    base::Result<bool> taken = client->connection->take(&cursor, &submission);
+  for (;;) {
+    base::Result<bool> taken = client->connection->take(&client->cursor, &submission);
     if (!taken) {
       disconnect(client, taken.error().message, true);
       return true;
     }
-    if (!*taken) return worked;
+    if (!*taken) {
+      client->cursor = 0;
+      if (from_the_start) return worked;
+      from_the_start = true;
+      continue;
+    }
     worked = true;
     handle(client, submission);
+    if (submission.payload_size >= budget) return true;
+    budget -= submission.payload_size;
   }
 }
 
@@ -84,8 +94,23 @@ void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submi
       return handle_describe(*client, submission);
     case shm::Op::kEmbed:
     case shm::Op::kClassify:
-      return handle_texts(client, submission);
+      break;
   }
+  // seq_cst on both words, here and in drain(): either this request sees the drain, or the drain
+  // waits for it.
+  taking_.store(true, std::memory_order_seq_cst);
+  if (draining()) {
+    replier_.refuse(*client, submission, {Code::kSidecarGone, "the sidecar is shutting down"});
+  } else {
+    handle_texts(client, submission);
+  }
+  taking_.store(false, std::memory_order_seq_cst);
+  taking_.notify_all();
+}
+
+void Intake::drain() {
+  draining_.store(true, std::memory_order_seq_cst);
+  taking_.wait(true, std::memory_order_seq_cst);
 }
 
 void Intake::handle_ping(ClientState& client, const shm::Submission& submission) {
@@ -113,6 +138,9 @@ void Intake::handle_describe(ClientState& client, const shm::Submission& submiss
   CHECK(client.connection->copy_payload(submission, payload_));
   const std::string name(reinterpret_cast<const char*>(payload_.data()),
                          std::min<std::size_t>(payload_.size(), 64));
+  if (base::find_invalid_utf8(name)) {
+    return replier_.refuse(client, submission, {Code::kInvalid, "a service's name is UTF-8"});
+  }
   const base::Result<std::uint32_t> index = services_.find(name);
   if (!index) return replier_.refuse(client, submission, index.error());
   const model::Info& info = services_.at(*index).model->info();
@@ -134,9 +162,14 @@ void Intake::handle_describe(ClientState& client, const shm::Submission& submiss
     text.insert(text.end(), size_bytes, size_bytes + sizeof size);
     text.insert(text.end(), bytes, bytes + label.size());
   }
-  const std::span<std::byte> reply = client.connection->could_hold(text.size())
-                                         ? client.connection->reserve(submission, text.size())
-                                         : std::span<std::byte>();
+  if (!client.connection->could_hold(text.size())) {
+    return replier_.refuse(client, submission,
+                           {Code::kTooLarge, "the description of a service with " +
+                                                 std::to_string(info.labels.size()) +
+                                                 " labels does not fit "
+                                                 "(transport.reply_arena_bytes)"});
+  }
+  const std::span<std::byte> reply = client.connection->reserve(submission, text.size());
   if (reply.empty()) {
     return replier_.refuse(client, submission,
                            {Code::kBusy, "no room for the reply (transport.reply_arena_bytes)"},
@@ -200,7 +233,6 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   const auto refuse = [&](Code code, const std::string& why, std::uint32_t retry_after_us = 0) {
     replier_.refuse(*client, submission, {code, why}, retry_after_us);
   };
-  if (draining()) return refuse(Code::kSidecarGone, "the sidecar is shutting down");
   if (submission.service >= services_.size()) {
     return refuse(Code::kNotFound,
                   "no service has the handle " + std::to_string(submission.service));

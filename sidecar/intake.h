@@ -44,9 +44,10 @@ class Intake {
   void run();
   // Any thread, and a signal handler's too: makes run() return soon.
   void stop();
-  // Any thread: from now on new requests and connections are refused with kSidecarGone.
-  void drain() { draining_.store(true, std::memory_order_relaxed); }
-  [[nodiscard]] bool draining() const { return draining_.load(std::memory_order_relaxed); }
+  // Any thread: from now on new texts and connections are refused with kSidecarGone. Returns when a
+  // request that was being taken at that moment has been handed on.
+  void drain();
+  [[nodiscard]] bool draining() const { return draining_.load(std::memory_order_seq_cst); }
 
   // Any thread: who is connected.
   [[nodiscard]] std::vector<std::shared_ptr<ClientState>> clients() const;
@@ -55,6 +56,7 @@ class Intake {
   // A client that has connected but not said hello yet.
   struct Guest {
     base::Fd socket;
+    shm::Peer peer;
     base::Nanos leave_by = 0;
   };
 
@@ -72,10 +74,12 @@ class Intake {
                         Request& request);
 
   // reception.cc: clients that come and go
-  void watch(int fd, bool on);
+  void watch(int fd, std::uint32_t events);
+  void unwatch(int fd);
   void sleep(base::Nanos timeout);
   bool look_at_sockets(int timeout_ms);
   void accept_guests();
+  void refuse_guest(const base::Fd& socket, const base::Error& why);
   void greet_guests(base::Nanos now);
   base::Status admit(Guest& guest, const shm::Hello& hello);
   void disconnect(const std::shared_ptr<ClientState>& client, const std::string& why,
@@ -94,11 +98,17 @@ class Intake {
   std::uint64_t next_id_ = 1;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};
+  std::atomic<bool> taking_{
+      false};  // run()'s thread is between looking at draining_ and handing on
+  base::Nanos accept_again_at_ = 0;  // not 0: out of descriptors, the listener is not watched
   std::vector<Guest> guests_;
   std::vector<std::byte> payload_;  // of the request at hand
 
   mutable std::mutex mutex_;  // guards clients_ against readers; only run()'s thread changes it
   std::vector<std::shared_ptr<ClientState>> clients_;
+  // Every client whose memory is still there: the connected, and those that left while requests of
+  // theirs are under way. What connections_max bounds.
+  std::vector<std::weak_ptr<ClientState>> holding_memory_;
 };
 
 }  // namespace nacelle::sidecar

@@ -82,8 +82,8 @@ base::Result<std::unique_ptr<Intake>> Intake::open(const Config& config, Service
   if (!intake->epoll_ || !intake->stop_event_ || !random) {
     return Error{Code::kUnavailable, "cannot prepare to serve: " + base::errno_text(errno)};
   }
-  intake->watch(intake->listener_->fd(), true);
-  intake->watch(intake->stop_event_.get(), true);
+  intake->watch(intake->listener_->fd(), EPOLLIN);
+  intake->watch(intake->stop_event_.get(), EPOLLIN);
   return intake;
 }
 
@@ -98,19 +98,23 @@ std::vector<std::shared_ptr<ClientState>> Intake::clients() const {
   return clients_;
 }
 
-void Intake::watch(int fd, bool on) {
+void Intake::watch(int fd, std::uint32_t events) {
   epoll_event event{};
-  event.events = EPOLLIN | EPOLLRDHUP;
+  event.events = events;
   event.data.fd = fd;
-  const int result = ::epoll_ctl(epoll_.get(), on ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &event);
-  if (result != 0 && on)
+  if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
     base::log_error("cannot watch a descriptor", {{"error", base::errno_text(errno)}});
+  }
 }
+
+void Intake::unwatch(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
 
 // Sleeps until a doorbell, a hang-up, a new client or the time-out. See shm/wait.h for the order.
 void Intake::sleep(Nanos timeout) {
   for (const auto& client : clients_) client->connection->set_asleep(true);
-  if (!sweep()) {
+  if (sweep()) {
+    look_at_sockets(0);  // or traffic that never stops would keep clients from coming and going
+  } else {
     if (!guests_.empty()) timeout = std::min(timeout, kHelloWithin / 10);
     const bool woken = look_at_sockets(static_cast<int>(timeout / base::kMillisecond));
     // Work without a doorbell: either it rings this very moment, or it was lost.
@@ -124,6 +128,10 @@ void Intake::sleep(Nanos timeout) {
 // Handles what happened on the sockets, waiting up to `timeout_ms` for something to happen. False
 // when nothing did.
 bool Intake::look_at_sockets(int timeout_ms) {
+  if (accept_again_at_ != 0 && base::now_ns() >= accept_again_at_) {
+    accept_again_at_ = 0;
+    watch(listener_->fd(), EPOLLIN);
+  }
   std::array<epoll_event, kEventsMax> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsMax, timeout_ms);
   bool guests_spoke = false;
@@ -141,10 +149,7 @@ bool Intake::look_at_sockets(int timeout_ms) {
       continue;
     }
     const std::shared_ptr<ClientState> client = *owner;
-    if (client->connection->doorbell() == fd) {
-      client->connection->clear_doorbell();
-      continue;
-    }
+    if (client->connection->doorbell() == fd) continue;  // it has woken us: that is all it is for
     // A client has nothing to say on its socket: whatever happened there, it is over.
     char byte = 0;
     const bool spoke = ::recv(fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0;
@@ -154,17 +159,35 @@ bool Intake::look_at_sockets(int timeout_ms) {
   return count > 0;
 }
 
+void Intake::refuse_guest(const base::Fd& socket, const base::Error& why) {
+  counters_.refused_connections.add();
+  base::log_warn("connection refused", {{"reason", why.message}});
+  shm::send_refusal(socket.get(), why);
+}
+
 void Intake::accept_guests() {
   while (base::Fd socket = listener_->accept()) {
-    if (guests_.size() >= kGuestsMax) {
-      counters_.refused_connections.add();
-      shm::send_refusal(socket.get(),
-                        {Code::kBusy, "too many clients are connecting at this moment"});
-      continue;
+    base::Result<shm::Peer> peer = shm::peer_of(socket.get());
+    if (!peer) {
+      refuse_guest(socket, peer.error());
+    } else if (!allowed(config_.transport, *peer)) {
+      // Before the hello: who may not connect must not take a place either.
+      refuse_guest(socket, {Code::kDenied, "user " + std::to_string(peer->uid) + " (group " +
+                                               std::to_string(peer->gid) +
+                                               ") is not allowed: add it to transport.allow_uids "
+                                               "or transport.allow_gids"});
+    } else if (guests_.size() >= kGuestsMax) {
+      refuse_guest(socket, {Code::kBusy, "too many clients are connecting at this moment"});
+    } else {
+      watch(socket.get(), EPOLLIN | EPOLLRDHUP);
+      guests_.push_back({std::move(socket), *peer, base::now_ns() + kHelloWithin});
     }
-    watch(socket.get(), true);
-    guests_.push_back({std::move(socket), base::now_ns() + kHelloWithin});
   }
+  if (errno == EAGAIN || errno == EINTR || errno == ECONNABORTED) return;
+  // Out of descriptors, most likely. A listener that is watched on would keep the thread awake.
+  base::log_error("cannot accept clients for a second", {{"error", base::errno_text(errno)}});
+  unwatch(listener_->fd());
+  accept_again_at_ = base::now_ns() + base::kSecond;
 }
 
 void Intake::greet_guests(Nanos now) {
@@ -175,7 +198,7 @@ void Intake::greet_guests(Nanos now) {
       ++i;
       continue;
     }
-    watch(guest.socket.get(), false);
+    unwatch(guest.socket.get());
     base::Status admitted = base::ok();
     if (!hello) {
       admitted = hello.error();
@@ -184,43 +207,33 @@ void Intake::greet_guests(Nanos now) {
     } else {
       admitted = admit(guest, **hello);
     }
-    if (!admitted) {
-      counters_.refused_connections.add();
-      base::log_warn("connection refused", {{"reason", admitted.error().message}});
-      if (guest.socket) shm::send_refusal(guest.socket.get(), admitted.error());
-    }
+    if (!admitted) refuse_guest(guest.socket, admitted.error());
     guests_.erase(guests_.begin() + static_cast<std::ptrdiff_t>(i));
   }
 }
 
 base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
-  base::Result<shm::Peer> peer = shm::peer_of(guest.socket.get());
-  if (!peer) return peer.error();
-  if (!allowed(config_.transport, *peer)) {
-    return Error{Code::kDenied, "user " + std::to_string(peer->uid) + " (group " +
-                                    std::to_string(peer->gid) +
-                                    ") is not allowed: add it to transport.allow_uids or "
-                                    "transport.allow_gids"};
-  }
   if (draining()) return Error{Code::kSidecarGone, "the sidecar is shutting down"};
-  if (clients_.size() >= config_.transport.connections_max) {
+  std::erase_if(holding_memory_, [](const auto& client) { return client.expired(); });
+  if (holding_memory_.size() >= config_.transport.connections_max) {
     return Error{Code::kBusy, "all " + std::to_string(config_.transport.connections_max) +
                                   " connections are in use (transport.connections_max)"};
   }
   base::Result<std::shared_ptr<shm::Connection>> connection =
-      shm::Connection::open(std::move(guest.socket), *peer, hello, geometry_of(config_),
+      shm::Connection::open(std::move(guest.socket), guest.peer, hello, geometry_of(config_),
                             limits_of(config_), epoch_, next_id_);
   if (!connection) return connection.error();
   ++next_id_;
   auto client = std::make_shared<ClientState>();
   client->connection = *std::move(connection);
   client->connected_at = base::now_ns();
-  watch(client->connection->socket(), true);
-  watch(client->connection->doorbell(), true);
+  holding_memory_.push_back(client);
+  watch(client->connection->socket(), EPOLLIN | EPOLLRDHUP);
+  watch(client->connection->doorbell(), EPOLLIN | EPOLLET);
   base::log_info("client connected", {{"client", client->connection->id()},
                                       {"name", client->connection->name()},
-                                      {"uid", peer->uid},
-                                      {"pid", peer->pid}});
+                                      {"uid", guest.peer.uid},
+                                      {"pid", guest.peer.pid}});
   const std::lock_guard lock(mutex_);
   clients_.push_back(std::move(client));
   return base::ok();
@@ -229,9 +242,11 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
 // The connection's memory lives on until its last request is done; nobody reads those replies.
 void Intake::disconnect(const std::shared_ptr<ClientState>& client, const std::string& why,
                         bool violation) {
-  watch(client->connection->socket(), false);
-  watch(client->connection->doorbell(), false);
+  unwatch(client->connection->socket());
+  unwatch(client->connection->doorbell());
   client->connection->close();
+  // At once, although a request under way may keep the descriptor open for a while.
+  ::shutdown(client->connection->socket(), SHUT_RDWR);
   if (violation) counters_.violations.add();
   base::log(violation ? base::LogLevel::kWarn : base::LogLevel::kInfo, "client disconnected",
             {{"client", client->connection->id()},

@@ -67,7 +67,8 @@ bool Replier::publish(const Outcome& outcome) {
 void Replier::reply(std::vector<Outcome> outcomes) {
   std::vector<Sleeper> sleepers;
   for (Outcome& outcome : outcomes) {
-    if (publish(outcome)) sleepers.emplace_back(outcome.request->client, outcome.request->slot);
+    const Request& request = *outcome.request;
+    if (publish(outcome)) sleepers.push_back({request.client, request.slot, request.generation});
   }
   wake(std::move(sleepers));
 }
@@ -77,14 +78,14 @@ void Replier::refuse(ClientState& client, const shm::Submission& submission,
   count(error);
   if (client.connection->complete_error(submission.slot, submission.generation, error,
                                         retry_after_us)) {
-    client.connection->wake(submission.slot);
+    client.connection->wake(submission.slot, submission.generation);
   }
 }
 
 void Replier::answer(ClientState& client, const shm::Submission& submission,
                      std::uint64_t payload_size) {
   if (client.connection->complete(submission.slot, submission.generation, {}, payload_size)) {
-    client.connection->wake(submission.slot);
+    client.connection->wake(submission.slot, submission.generation);
   }
 }
 
@@ -96,7 +97,7 @@ void Replier::wake(std::vector<Sleeper> sleepers) {
                     sleepers.end());
     work_.notify_one();
   }
-  for (std::size_t i = 0; i < direct; ++i) sleepers[i].first->connection->wake(sleepers[i].second);
+  for (std::size_t i = 0; i < direct; ++i) sleepers[i].wake();
 }
 
 void Replier::wake_loop() {
@@ -108,7 +109,7 @@ void Replier::wake_loop() {
       if (to_wake_.empty()) return;  // stopping, and nobody is left asleep
       std::swap(mine, to_wake_);
     }
-    for (const Sleeper& sleeper : mine) sleeper.first->connection->wake(sleeper.second);
+    for (const Sleeper& sleeper : mine) sleeper.wake();
     mine.clear();
   }
 }

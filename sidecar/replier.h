@@ -33,7 +33,12 @@ class Replier {
   void answer(ClientState& client, const shm::Submission& submission, std::uint64_t payload_size);
 
  private:
-  using Sleeper = std::pair<std::shared_ptr<ClientState>, std::uint32_t>;  // and its slot
+  struct Sleeper {
+    std::shared_ptr<ClientState> client;
+    std::uint32_t slot = 0;
+    std::uint64_t generation = 0;
+    void wake() const { client->connection->wake(slot, generation); }
+  };
 
   // Wakes done by the thread that replies; the rest is handed over.
   static constexpr std::size_t kDirectWakes = 2;

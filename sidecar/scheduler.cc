@@ -41,14 +41,14 @@ void Scheduler::drop(std::size_t index, Error why, std::vector<Outcome>& dropped
 }
 
 void Scheduler::drop_expired(base::Nanos now, std::vector<Outcome>& dropped) {
-  for (std::size_t i = 0; i < queue_.size();) {
-    if (queue_[i]->deadline > now) {
-      ++i;
-      continue;
-    }
-    drop(i, Error{Code::kDeadlineExceeded, "the deadline passed while the request waited"},
-         dropped);
+  const auto live = std::stable_partition(
+      queue_.begin(), queue_.end(), [now](const auto& request) { return request->deadline > now; });
+  for (auto expired = live; expired != queue_.end(); ++expired) {
+    queued_tokens_ -= tokens_left(**expired);
+    dropped.push_back({std::move(*expired), Error{Code::kDeadlineExceeded,
+                                                  "the deadline passed while the request waited"}});
   }
+  queue_.erase(live, queue_.end());
 }
 
 std::uint64_t Scheduler::waiting_tokens(const Request& like) const {

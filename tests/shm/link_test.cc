@@ -3,6 +3,8 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <unistd.h>
 
 #include <atomic>
 #include <cstring>
@@ -45,7 +47,7 @@ int echo_all(Connection& connection) {
     CHECK(reply.size() == payload.size());
     std::memcpy(reply.data(), payload.data(), payload.size());
     if (connection.complete(submission.slot, submission.generation, {.items = 1}, reply.size())) {
-      connection.wake(submission.slot);
+      connection.wake(submission.slot, submission.generation);
     }
   }
 }
@@ -177,11 +179,20 @@ TEST(Link, ManyThreadsGetTheirOwnAnswers) {
   constexpr int kThreads = 4;
   constexpr int kCalls = 2'000;
   std::atomic<bool> stop{false};
+  std::atomic<int> lost{0};  // doorbells that should have rung
   std::thread sidecar([&] {
     while (!stop.load()) {
       if (echo_all(*wire.connection) > 0) continue;
       wire.connection->set_asleep(true);
-      if (echo_all(*wire.connection) == 0) std::this_thread::yield();
+      if (echo_all(*wire.connection) == 0) {
+        pollfd doorbell{wire.connection->doorbell(), POLLIN, 0};
+        const bool rung = ::poll(&doorbell, 1, 1000) > 0;
+        if (!rung && !stop.load()) lost.fetch_add(1);
+        std::uint64_t count = 0;
+        if (rung) {
+          EXPECT_EQ(::read(wire.connection->doorbell(), &count, sizeof count), 8);
+        }
+      }
       wire.connection->set_asleep(false);
     }
   });
@@ -206,8 +217,11 @@ TEST(Link, ManyThreadsGetTheirOwnAnswers) {
   }
   for (std::thread& thread : threads) thread.join();
   stop.store(true);
+  const std::uint64_t one = 1;
+  ASSERT_EQ(::write(wire.connection->doorbell(), &one, sizeof one), 8);
   sidecar.join();
   EXPECT_EQ(wrong.load(), 0);
+  EXPECT_EQ(lost.load(), 0);
   EXPECT_EQ(wire.link->rescued_by_timeout(), 0U);
 }
 

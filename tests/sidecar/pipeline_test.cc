@@ -2,14 +2,17 @@
 // clients that do not, and the end of it.
 #include "sidecar/pipeline.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <atomic>
 #include <cmath>
 #include <cstring>
+#include <mutex>
 #include <string>
 #include <thread>
 #include <vector>
@@ -160,17 +163,19 @@ TEST_F(PipelineTest, TextsOfDifferentClientsShareBatches) {
   start();
   std::vector<std::unique_ptr<Client>> clients;
   for (int i = 0; i < 4; ++i) clients.push_back(connect());
-  std::atomic<std::uint32_t> clients_together{0};
+  std::mutex mutex;
+  std::uint32_t clients_together = 0;
   std::vector<std::thread> threads;
   for (auto& client : clients) {
     threads.emplace_back([&] {
       CallReport report;
       ASSERT_TRUE(client->classify("sentiment", {&kGood, 1}, {}, &report));
-      clients_together.store(std::max(clients_together.load(), report.batch_clients));
+      const std::lock_guard lock(mutex);
+      clients_together = std::max(clients_together, report.batch_clients);
     });
   }
   for (std::thread& thread : threads) thread.join();
-  EXPECT_GE(clients_together.load(), 2U);
+  EXPECT_GE(clients_together, 2U);
   EXPECT_GE(pipeline_->report().totals.batches_mixed, 1U);
 }
 
@@ -315,8 +320,8 @@ TEST_F(PipelineTest, ConnectionsBeyondTheLimitAreRefusedWithTheOption) {
   config_.transport.connections_max = 1;
   start();
   const auto first = connect();
-  const auto second =
-      Client::connect({.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(1)});
+  const auto second = Client::connect(
+      {.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(500)});
   ASSERT_FALSE(second);
   EXPECT_EQ(second.error().code, base::Code::kBusy);
   EXPECT_THAT(second.error().message, HasSubstr("transport.connections_max"));
@@ -369,8 +374,8 @@ TEST_F(PipelineTest, DrainingAnswersWhatWasTakenAndThenTellsClientsToLookElsewhe
   EXPECT_EQ(pipeline_->drain(10 * base::kSecond), 0U);
   EXPECT_EQ(link->wait(*ticket)->fields.code, base::Code::kOk);
   link->finish(*ticket);
-  const auto late =
-      Client::connect({.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(1)});
+  const auto late = Client::connect(
+      {.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(500)});
   ASSERT_FALSE(late);
   EXPECT_EQ(late.error().code, base::Code::kUnavailable);
 }
@@ -387,7 +392,7 @@ TEST_F(PipelineTest, AClientFindsTheNextSidecarByItself) {
 TEST_F(PipelineTest, WithoutASidecarACallEndsAndSaysSo) {
   start();
   auto client = *Client::connect(
-      {.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(20)});
+      {.socket = config_.socket, .connect_timeout = std::chrono::milliseconds(500)});
   pipeline_.reset();
   const auto answer = client->classify("sentiment", {&kGood, 1});
   ASSERT_FALSE(answer);
@@ -411,8 +416,91 @@ TEST_F(PipelineTest, AClientMadeBeforeAForkWorksInTheChild) {
       << "and the parent's own connection lives";
 }
 
+// The regions are not mapped in a child; what lies at their addresses there is the child's own.
+TEST_F(PipelineTest, AChildThatNeverUsedItsClientMayDestroyIt) {
+  start();
+  auto client = connect();
+  ASSERT_TRUE(client->classify("sentiment", {&kGood, 1}));
+  const pid_t child = ::fork();
+  if (child == 0) {
+    std::vector<std::vector<char>> own;
+    for (int i = 0; i < 16; ++i) own.emplace_back(2 << 20, 'x');
+    client.reset();
+    for (auto& block : own) std::fill(block.begin(), block.end(), 'y');
+    ::_exit(0);
+  }
+  int status = 0;
+  ASSERT_EQ(::waitpid(child, &status, 0), child);
+  EXPECT_EQ(status, 0);
+  EXPECT_TRUE(client->classify("sentiment", {&kGood, 1}));
+}
+
+// The doorbell is an open file that the client holds, too: whatever it does to it, nobody waits.
+TEST_F(PipelineTest, AClientThatPlaysWithItsDoorbellHoldsNobodyUp) {
+  start();
+  const auto honest = connect();
+  auto greeting = shm::greet(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
+  ASSERT_TRUE(greeting);
+  const int doorbell = greeting->fds[2].get();
+  ASSERT_EQ(::fcntl(doorbell, F_SETFL, 0), 0);  // blocking, for both sides
+  for (int i = 0; i < 2'000; ++i) {
+    const std::uint64_t one = 1;
+    std::uint64_t count = 0;
+    ASSERT_EQ(::write(doorbell, &one, sizeof one), 8);
+    ASSERT_EQ(::read(doorbell, &count, sizeof count), 8) << "nobody else reads it";
+    if (i % 100 == 0) {
+      ASSERT_TRUE(honest->classify("sentiment", {&kGood, 1}));
+    }
+  }
+}
+
+// A connection that left while its request waits still costs its memory, and counts.
+TEST_F(PipelineTest, ConnectionsThatLeftCountUntilTheirMemoryIsFree) {
+  config_.transport.connections_max = 2;
+  config_.scheduler.max_delay_us = 1'000'000;
+  start();
+  const auto watcher = connect();
+  {
+    const auto link = raw();
+    const std::string payload = text_list({std::string(kGood)});
+    ASSERT_TRUE(link->submit({.op = shm::Op::kEmbed, .items = 1},
+                             static_cast<std::uint32_t>(payload.size()),
+                             base::now_ns() + base::kSecond, [&](std::span<std::byte> out) {
+                               base::copy_bytes(out.data(), payload.data(), payload.size());
+                             }));
+    while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
+  }
+  while (pipeline_->report().clients.size() > 1) std::this_thread::yield();
+  const auto greeting =
+      shm::greet(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
+  ASSERT_FALSE(greeting) << "one is connected, one is gone but not yet forgotten";
+  EXPECT_EQ(greeting.error().code, base::Code::kBusy);
+  EXPECT_TRUE(Client::connect({.socket = config_.socket})) << "a client waits, and then gets in";
+}
+
+TEST_F(PipelineTest, ASidecarOutOfDescriptorsTellsTheClientWhyAndRecovers) {
+  start();
+  const auto first = connect();
+  rlimit before{};
+  ASSERT_EQ(::getrlimit(RLIMIT_NOFILE, &before), 0);
+  // Fill every hole, then leave two descriptors: the client's socket and the sidecar's end of it.
+  std::vector<base::Fd> filler;
+  for (int i = 0; i < 64; ++i) filler.emplace_back(::open("/dev/null", O_RDONLY));
+  rlimit tight = before;
+  tight.rlim_cur = static_cast<rlim_t>(filler.back().get()) + 1;
+  filler.resize(filler.size() - 2);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &tight), 0);
+  const auto refused =
+      shm::greet(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
+  ASSERT_EQ(::setrlimit(RLIMIT_NOFILE, &before), 0);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, base::Code::kUnavailable) << refused.error().message;
+  EXPECT_THAT(refused.error().message, HasSubstr("EMFILE"));
+  EXPECT_TRUE(connect()->classify("sentiment", {&kGood, 1}));
+}
+
 TEST_F(PipelineTest, AClientThatDiesMidCallLeavesNothingBehind) {
-  config_.scheduler.max_delay_us = 100'000;
+  config_.scheduler.max_delay_us = 1'000'000;
   start();
   {
     const auto link = raw();
