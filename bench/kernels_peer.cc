@@ -159,8 +159,9 @@ class OpenBlas final : public Peer {
   // function(row) for all rows, in a few pieces; alone when they hold little.
   template <typename Function>
   void rows(std::size_t count, std::size_t width, Function&& function) {
-    const std::size_t parts =
-        count * width <= 32 * 1024 ? 1 : std::min<std::size_t>(count, 4 * pool_->threads());
+    const std::size_t parts = count * width <= 32 * 1024
+                                  ? 1
+                                  : std::min<std::size_t>(count, std::size_t{4} * pool_->threads());
     pool_->run(static_cast<std::uint32_t>(parts), [&](std::uint32_t part, unsigned) {
       for (std::size_t r = count * part / parts; r < count * (part + 1) / parts; ++r) function(r);
     });

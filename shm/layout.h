@@ -114,8 +114,8 @@ struct alignas(kAlignment) ReplySlot {
   std::uint32_t batch_texts;     // texts in the largest such batch, other clients' included
   std::uint32_t batch_clients;   // clients in that batch
   std::uint32_t retry_after_us;  // with kBusy: when another try is worth it
-  // Low half of the last generation for which a wake was sent, stored after it: tells a sleeper that
-  // timed out in the same moment from one whose wake-up was lost.
+  // Low half of the last generation for which a wake was sent, stored after it: tells a sleeper
+  // that timed out in the same moment from one whose wake-up was lost.
   std::atomic<std::uint32_t> woken;
   std::uint32_t reserved[4];
   std::byte payload[kReplyInline];  // the payload when payload_size <= kReplyInline

@@ -1,6 +1,8 @@
 // THE LIST of instruction sets, best first. To add one: docs/adding/backend.md.
 #include "kernels/cpu/targets.h"
 
+#include <cpuid.h>
+
 #include <array>
 #include <string>
 
@@ -21,6 +23,13 @@ struct Feature {
 #define FEATURE(name) \
   Feature { name, __builtin_cpu_supports(name) != 0 }  // wants a literal
 
+// clang 14's __builtin_cpu_supports does not know the name. Its registers are AVX2's, which is
+// asked for beside it.
+Feature f16c() {
+  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
+  return {"f16c", __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0};
+}
+
 std::string missing(std::span<const Feature> features) {
   std::string names;
   for (const Feature& feature : features) {
@@ -30,14 +39,18 @@ std::string missing(std::span<const Feature> features) {
 }
 
 std::string avx512_missing() {
-  const Feature needs[] = {FEATURE("avx512f"),  FEATURE("avx512bw"), FEATURE("avx512dq"),
-                           FEATURE("avx512vl"), FEATURE("avx2"),     FEATURE("fma"),
-                           FEATURE("f16c")};
+  const Feature needs[] = {FEATURE("avx512f"),
+                           FEATURE("avx512bw"),
+                           FEATURE("avx512dq"),
+                           FEATURE("avx512vl"),
+                           FEATURE("avx2"),
+                           FEATURE("fma"),
+                           f16c()};
   return missing(needs);
 }
 
 std::string avx2_missing() {
-  const Feature needs[] = {FEATURE("avx2"), FEATURE("fma"), FEATURE("f16c")};
+  const Feature needs[] = {FEATURE("avx2"), FEATURE("fma"), f16c()};
   return missing(needs);
 }
 

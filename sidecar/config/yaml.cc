@@ -20,14 +20,22 @@ struct Node {
   std::string where;      // "path:line:column"
   std::string text = "";  // of a scalar
   struct Entry;
-  std::vector<Node> items = {};     // of a list
-  std::vector<Entry> entries = {};  // of a map, in the order of the file, keys unique
+  std::vector<Node> items = {};  // of a list
+  std::vector<Entry> entries;    // of a map, in the order of the file, keys unique
 };
 struct Node::Entry {
   std::string key;
   std::string where;
   Node value;
 };
+
+Node make_node(Kind kind, std::string where, std::string text = "") {
+  Node node;
+  node.kind = kind;
+  node.where = std::move(where);
+  node.text = std::move(text);
+  return node;
+}
 
 // Builds the tree of Nodes. It refuses a document by throwing what yaml-cpp itself throws for bad
 // syntax, the only way to stop its parser; read_yaml catches both.
@@ -39,7 +47,7 @@ class Builder : public YAML::EventHandler {
   void OnDocumentEnd() override {}
   void OnNull(const YAML::Mark& mark, YAML::anchor_t anchor) override {
     refuse_anchor(mark, anchor);
-    place(mark, Node{.kind = Kind::kNull, .where = at(mark)});
+    place(mark, make_node(Kind::kNull, at(mark)));
   }
   void OnAlias(const YAML::Mark& mark, YAML::anchor_t) override {
     throw YAML::ParserException(mark, "aliases (*name) are not allowed; write the value out");
@@ -47,7 +55,7 @@ class Builder : public YAML::EventHandler {
   void OnScalar(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                 const std::string& text) override {
     refuse_anchor(mark, anchor);
-    place(mark, Node{.kind = Kind::kScalar, .where = at(mark), .text = text});
+    place(mark, make_node(Kind::kScalar, at(mark), text));
   }
   void OnSequenceStart(const YAML::Mark& mark, const std::string&, YAML::anchor_t anchor,
                        YAML::EmitterStyle::value) override {
@@ -85,7 +93,7 @@ class Builder : public YAML::EventHandler {
       throw YAML::ParserException(mark, "nested deeper than " + std::to_string(kYamlDepthMax) +
                                             " levels; a configuration needs three");
     }
-    open_.push_back(Open{.mark = mark, .node = Node{.kind = kind, .where = at(mark)}});
+    open_.push_back(Open{.mark = mark, .node = make_node(kind, at(mark))});
   }
   void close() {
     Open done = std::move(open_.back());

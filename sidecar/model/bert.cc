@@ -310,8 +310,9 @@ base::Status read_weights(const std::string& path, kernels::Backend& backend, Pa
 base::Result<Workspace> allocate_workspace(const Parts& parts, kernels::Backend& backend) {
   const BertConfig& config = parts.config;
   const std::size_t tokens = std::max(kWaveTokens, parts.info.tokens_max);
-  const std::size_t wide = std::max(4 * config.width, config.intermediate);
-  const std::size_t pooled = 2 * config.width + parts.info.labels.size();
+  const std::size_t width = config.width;
+  const std::size_t wide = std::max<std::size_t>(4 * width, config.intermediate);
+  const std::size_t pooled = 2 * width + parts.info.labels.size();
   Workspace workspace;
   for (const auto& [buffer, floats] :
        {std::pair{&workspace.hidden, tokens * config.width},

@@ -18,7 +18,7 @@ inline constexpr std::size_t kChain = 256;
 inline constexpr std::size_t kShallowRows = 24;
 
 // Weights of a layer that survive in the second-level cache from one block of rows to the next.
-inline constexpr std::size_t kCachedMax = 256 * 1024;
+inline constexpr std::size_t kCachedMax = std::size_t{256} * 1024;
 
 // Rows [row, row + rows), columns [column, column + columns): out = activation(sums + bias) +
 // residual. `sums` has rows of at least `columns` floats, sums_stride apart.
