@@ -159,7 +159,7 @@ class OpenBlas final : public Peer {
   // function(row) for all rows, in a few pieces; alone when they hold little.
   template <typename Function>
   void rows(std::size_t count, std::size_t width, Function&& function) {
-    const std::size_t parts = count * width <= 32 * 1024
+    const std::size_t parts = count * width <= std::size_t{32} * 1024
                                   ? 1
                                   : std::min<std::size_t>(count, std::size_t{4} * pool_->threads());
     pool_->run(static_cast<std::uint32_t>(parts), [&](std::uint32_t part, unsigned) {

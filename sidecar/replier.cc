@@ -64,7 +64,7 @@ bool Replier::publish(const Outcome& outcome) {
       shm::row_list_size(request.texts, service.model->info().row_width(request.task)));
 }
 
-void Replier::reply(std::vector<Outcome> outcomes) {
+void Replier::reply(std::vector<Outcome>&& outcomes) {
   std::vector<Sleeper> sleepers;
   for (Outcome& outcome : outcomes) {
     const Request& request = *outcome.request;

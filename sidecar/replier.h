@@ -25,7 +25,7 @@ class Replier {
   Replier& operator=(const Replier&) = delete;
 
   // Any thread. Answers requests; every request that intake took ends in exactly one of these.
-  void reply(std::vector<Outcome> outcomes);
+  void reply(std::vector<Outcome>&& outcomes);
   // A request that never became one: refused at intake.
   void refuse(ClientState& client, const shm::Submission& submission, const base::Error& error,
               std::uint32_t retry_after_us = 0);
