@@ -1,7 +1,8 @@
 // The memory of a region: a sealed memfd, and the two ways to look at one.
 //
-// The sidecar creates every region, so the memory is charged to it and a full machine shows as an
-// error at connect, never as SIGBUS later. A memfd's size is sealed before anyone else sees it.
+// The sidecar creates every region and allocates it whole, so the memory is charged to it, and
+// running out of it happens at connect, never as SIGBUS later. A memfd's size is sealed before
+// anyone else sees it.
 #pragma once
 
 #include <atomic>
@@ -38,7 +39,8 @@ class Mapping {
 };
 
 // A new memfd of `size` bytes, every page allocated, sealed against shrinking and growing. Its
-// memory is zero. kUnavailable when the machine or the container has no room.
+// memory is zero. kUnavailable when the kernel refuses; a machine or container that is simply full
+// may meet the OOM killer instead, so what is asked for must have been budgeted.
 base::Result<base::Fd> create_region(const char* name, std::uint64_t size);
 
 // Closes the list of seals: nothing can be added any more.

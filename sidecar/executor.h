@@ -24,7 +24,7 @@ class Executor {
 
   Services& services_;
   Counters& counters_;
-  // The packed batch; kept between batches so that serving does not allocate.
+  // The packed batch; kept between batches so that packing does not allocate.
   std::vector<std::uint32_t> ids_;
   std::vector<std::uint32_t> types_;
   std::vector<std::uint32_t> offsets_;

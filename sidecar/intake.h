@@ -42,7 +42,7 @@ class Intake {
 
   // Serves until stop(). For one thread.
   void run();
-  // Any thread, and a signal handler's too: makes run() return soon.
+  // Any thread: makes run() return soon.
   void stop();
   // Any thread: from now on new texts and connections are refused with kSidecarGone. Returns when a
   // request that was being taken at that moment has been handed on.
@@ -98,8 +98,8 @@ class Intake {
   std::uint64_t next_id_ = 1;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};
-  std::atomic<bool> taking_{
-      false};  // run()'s thread is between looking at draining_ and handing on
+  // run()'s thread is between looking at draining_ and handing a request on.
+  std::atomic<bool> taking_{false};
   base::Nanos accept_again_at_ = 0;  // not 0: out of descriptors, the listener is not watched
   std::vector<Guest> guests_;
   std::vector<std::byte> payload_;  // of the request at hand
