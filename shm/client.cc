@@ -278,6 +278,9 @@ base::Result<std::shared_ptr<const ServiceInfo>> Client::fill(
     rows.values.assign(texts.size() * rows.width, 0.0F);
     rows.items.assign(per_item ? texts.size() : 0, {});
     base::Result<CallReport> report = run(op, service, texts, rows.values, rows.items, options);
+    // Rows, or the complaint that they have another width: both may come from another model.
+    // After any other error there is nothing to compare, and perhaps nobody to ask.
+    if (!report && report.error().code != Code::kInvalid) return report.error();
     base::Result<std::shared_ptr<const ServiceInfo>> after = describe(service);
     const bool changed = after && (*after)->digest != (*before)->digest;
     if (changed && attempt == 0) continue;

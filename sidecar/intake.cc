@@ -205,13 +205,15 @@ base::Status Intake::tokenize(const LoadedService& service, std::span<const std:
     const std::string_view text(reinterpret_cast<const char*>(payload.data() + offset), size);
     offset += size;
     shm::ItemReport item{};
-    if (const auto bad = base::find_invalid_utf8(text)) {
+    const base::Result<tokenizer::Encoding> encoding =
+        service.model->tokenizer().encode(text, tokens_max);
+    if (!encoding) {
+      // The one fault of a text that leaves its neighbours alone; the reply tells the offset.
+      const auto bad = base::find_invalid_utf8(text);
+      if (!bad) return encoding.error().in("text " + std::to_string(i));
       item.code = static_cast<std::uint16_t>(Code::kInvalid);
       item.detail = static_cast<std::uint32_t>(*bad);
     } else {
-      base::Result<tokenizer::Encoding> encoding =
-          service.model->tokenizer().encode(text, tokens_max);
-      if (!encoding) return encoding.error().in("text " + std::to_string(i));
       request.ids.insert(request.ids.end(), encoding->ids.begin(), encoding->ids.end());
       request.types.insert(request.types.end(), encoding->types.begin(), encoding->types.end());
       item.flags = encoding->truncated ? shm::kItemTruncated : std::uint16_t{0};

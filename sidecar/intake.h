@@ -74,7 +74,7 @@ class Intake {
                         Request& request);
 
   // reception.cc: clients that come and go
-  void watch(int fd, std::uint32_t events);
+  [[nodiscard]] base::Status watch(int fd, std::uint32_t events);
   void unwatch(int fd);
   void sleep(base::Nanos timeout);
   bool look_at_sockets(int timeout_ms);

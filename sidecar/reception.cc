@@ -82,8 +82,9 @@ base::Result<std::unique_ptr<Intake>> Intake::open(const Config& config, Service
   if (!intake->epoll_ || !intake->stop_event_ || !random) {
     return Error{Code::kUnavailable, "cannot prepare to serve: " + base::errno_text(errno)};
   }
-  intake->watch(intake->listener_->fd(), EPOLLIN);
-  intake->watch(intake->stop_event_.get(), EPOLLIN);
+  for (const int fd : {intake->listener_->fd(), intake->stop_event_.get()}) {
+    if (base::Status watched = intake->watch(fd, EPOLLIN); !watched) return watched.error();
+  }
   return intake;
 }
 
@@ -98,13 +99,14 @@ std::vector<std::shared_ptr<ClientState>> Intake::clients() const {
   return clients_;
 }
 
-void Intake::watch(int fd, std::uint32_t events) {
+base::Status Intake::watch(int fd, std::uint32_t events) {
   epoll_event event{};
   event.events = events;
   event.data.fd = fd;
   if (::epoll_ctl(epoll_.get(), EPOLL_CTL_ADD, fd, &event) != 0) {
-    base::log_error("cannot watch a descriptor", {{"error", base::errno_text(errno)}});
+    return Error{Code::kUnavailable, "cannot watch a descriptor: " + base::errno_text(errno)};
   }
+  return base::ok();
 }
 
 void Intake::unwatch(int fd) { ::epoll_ctl(epoll_.get(), EPOLL_CTL_DEL, fd, nullptr); }
@@ -129,8 +131,9 @@ void Intake::sleep(Nanos timeout) {
 // when nothing did.
 bool Intake::look_at_sockets(int timeout_ms) {
   if (accept_again_at_ != 0 && base::now_ns() >= accept_again_at_) {
-    accept_again_at_ = 0;
-    watch(listener_->fd(), EPOLLIN);
+    // Still no room? Then again a second later.
+    const bool watched = watch(listener_->fd(), EPOLLIN).has_value();
+    accept_again_at_ = watched ? 0 : base::now_ns() + base::kSecond;
   }
   std::array<epoll_event, kEventsMax> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsMax, timeout_ms);
@@ -178,8 +181,9 @@ void Intake::accept_guests() {
                                                "or transport.allow_gids"});
     } else if (guests_.size() >= kGuestsMax) {
       refuse_guest(socket, {Code::kBusy, "too many clients are connecting at this moment"});
+    } else if (base::Status watched = watch(socket.get(), EPOLLIN | EPOLLRDHUP); !watched) {
+      refuse_guest(socket, watched.error());
     } else {
-      watch(socket.get(), EPOLLIN | EPOLLRDHUP);
       guests_.push_back({std::move(socket), *peer, base::now_ns() + kHelloWithin});
     }
   }
@@ -228,8 +232,10 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   client->connection = *std::move(connection);
   client->connected_at = base::now_ns();
   holding_memory_.push_back(client);
-  watch(client->connection->socket(), EPOLLIN | EPOLLRDHUP);
-  watch(client->connection->doorbell(), EPOLLIN | EPOLLET);
+  // One whose death or doorbell would go unnoticed is let go: it sees the hang-up and comes back.
+  base::Status watched = watch(client->connection->socket(), EPOLLIN | EPOLLRDHUP);
+  if (watched) watched = watch(client->connection->doorbell(), EPOLLIN | EPOLLET);
+  if (!watched) return watched.error();
   base::log_info("client connected", {{"client", client->connection->id()},
                                       {"name", client->connection->name()},
                                       {"uid", guest.peer.uid},
