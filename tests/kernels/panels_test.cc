@@ -9,7 +9,7 @@
 namespace nacelle::kernels::cpu {
 namespace {
 
-using testing::ElementsAre;
+using ::testing::ElementsAre;
 
 std::vector<float> floats(const Buffer& buffer) {
   return {buffer.as<float>(), buffer.as<float>() + buffer.size() / sizeof(float)};

@@ -7,8 +7,8 @@
 namespace nacelle::model {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
 constexpr char kWords[] = "embeddings.word_embeddings.weight";
 constexpr char kQuery[] = "encoder.layer.1.attention.self.query.weight";

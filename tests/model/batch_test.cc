@@ -7,9 +7,9 @@
 namespace nacelle::model {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
-class BadBatch : public testing::Test {
+class BadBatch : public ::testing::Test {
  protected:
   // The message that running `batch` gives; empty when it runs.
   std::string error(const Packed& batch, std::size_t rows, Task task = Task::kEmbed) {

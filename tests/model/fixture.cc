@@ -1,7 +1,6 @@
 #include "tests/model/fixture.h"
 
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <cmath>
 #include <cstdio>
@@ -15,26 +14,6 @@
 namespace nacelle::model {
 
 namespace fs = std::filesystem;
-
-std::string data_path(const std::string& name) {
-  return std::string(NACELLE_SOURCE_DIR) + "/tests/data/" + name;
-}
-
-std::optional<std::string> asset_path(const std::string& name) {
-  const char* set = std::getenv("NACELLE_ASSETS");
-  const fs::path root =
-      set != nullptr ? fs::path(set) : fs::path(NACELLE_SOURCE_DIR) / ".." / "shared" / "assets";
-  std::error_code ignored;
-  if (!fs::exists(root / name, ignored)) return std::nullopt;
-  return (root / name).string();
-}
-
-files::Json read_golden(const std::string& path) {
-  auto json = files::read_json(path, std::size_t{64} << 20);
-  if (!json) ADD_FAILURE() << json.error().message;
-  CHECK(json.has_value());
-  return std::move(*json);
-}
 
 std::vector<std::string> backend_names() {
   std::vector<std::string> names;
@@ -68,37 +47,23 @@ std::string load_error(const std::string& directory) {
   return model ? "" : model.error().message;
 }
 
-TemporaryFolder::TemporaryFolder() {
-  std::string name = (fs::temp_directory_path() / "nacelle-test-XXXXXX").string();
-  CHECK(mkdtemp(name.data()) != nullptr);
-  path_ = name;
-}
-
-TemporaryFolder::TemporaryFolder(const std::string& model) : TemporaryFolder() {
-  fs::copy(data_path(model), path_, fs::copy_options::recursive);
-}
-
-TemporaryFolder::~TemporaryFolder() {
-  std::error_code ignored;
-  fs::remove_all(path_, ignored);
+TemporaryFolder::TemporaryFolder(const std::string& model) {
+  fs::copy(data_path(model), path(), fs::copy_options::recursive);
 }
 
 void TemporaryFolder::write(const std::string& name, std::string_view content) const {
-  fs::create_directories((path_ / name).parent_path());
   // A new file each time: a model may still have the old one mapped.
-  fs::remove(path_ / name);
-  std::ofstream out(path_ / name, std::ios::binary);
-  out << content;
-  CHECK(out.good());
+  fs::remove(path(name));
+  folder_.write(name, content);
 }
 
 std::string TemporaryFolder::read(const std::string& name) const {
-  std::ifstream in(path_ / name, std::ios::binary);
+  std::ifstream in(path(name), std::ios::binary);
   CHECK(in.good());
   return {std::istreambuf_iterator<char>(in), {}};
 }
 
-void TemporaryFolder::remove(const std::string& name) const { fs::remove_all(path_ / name); }
+void TemporaryFolder::remove(const std::string& name) const { fs::remove_all(path(name)); }
 
 void TemporaryFolder::edit_json(const std::string& name,
                                 const std::function<void(files::Json&)>& edit) const {

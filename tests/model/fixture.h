@@ -12,18 +12,14 @@
 #include "kernels/kernels.h"
 #include "sidecar/files/json.h"
 #include "sidecar/model/model.h"
+#include "tests/support/data.h"
+#include "tests/support/temp_dir.h"
 
 namespace nacelle::model {
 
-// tests/data/<name> of the source tree.
-std::string data_path(const std::string& name);
-
-// <assets>/<name>, when the optional assets are there: NACELLE_ASSETS, or shared/assets beside the
-// source tree.
-std::optional<std::string> asset_path(const std::string& name);
-
-// The JSON of a file that must be there.
-files::Json read_golden(const std::string& path);
+using testing::asset_path;
+using testing::data_path;
+using testing::read_golden;
 
 // "reference", "cpu/avx512", ...: every backend and target that this machine can run, best first.
 std::vector<std::string> backend_names();
@@ -35,19 +31,15 @@ std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backen
 // The message of the error that loading `directory` gives; empty when it loads.
 std::string load_error(const std::string& directory);
 
-// A folder that disappears with the object.
+// A folder with a model to spoil; it disappears with the object.
 class TemporaryFolder {
  public:
-  TemporaryFolder();
-  ~TemporaryFolder();
-  TemporaryFolder(const TemporaryFolder&) = delete;
-  TemporaryFolder& operator=(const TemporaryFolder&) = delete;
-
+  TemporaryFolder() = default;
   // One that starts as a copy of tests/data/<model>.
   explicit TemporaryFolder(const std::string& model);
 
-  [[nodiscard]] std::string path() const { return path_.string(); }
-  [[nodiscard]] std::string path(const std::string& name) const { return (path_ / name).string(); }
+  [[nodiscard]] std::string path() const { return folder_.path(); }
+  [[nodiscard]] std::string path(const std::string& name) const { return folder_ / name; }
   void write(const std::string& name, std::string_view content) const;
   [[nodiscard]] std::string read(const std::string& name) const;
   void remove(const std::string& name) const;
@@ -56,7 +48,7 @@ class TemporaryFolder {
   void edit_header(const std::function<void(files::Json&)>& edit, std::size_t spaces = 0) const;
 
  private:
-  std::filesystem::path path_;
+  testing::TempDir folder_;
 };
 
 // Sequences packed end to end, as a batch.

@@ -12,8 +12,8 @@ namespace {
 
 constexpr char kSkipped[] = "needs the optional assets (NACELLE_ASSETS): all-MiniLM-L6-v2";
 
-class MiniLm : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(EveryBackend, MiniLm, testing::ValuesIn(backend_names()),
+class MiniLm : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(EveryBackend, MiniLm, ::testing::ValuesIn(backend_names()),
                          [](const auto& named) {
                            std::string name = named.param;
                            for (char& c : name) c = c == '/' ? '_' : c;

@@ -92,8 +92,8 @@ void expect_recorded_logits(const std::string& directory, const std::string& gol
   std::printf("%s: largest difference of a logit %.2e\n", backend_name.c_str(), worst);
 }
 
-class Nsmc : public testing::TestWithParam<std::string> {};
-INSTANTIATE_TEST_SUITE_P(EveryBackend, Nsmc, testing::ValuesIn(backend_names()),
+class Nsmc : public ::testing::TestWithParam<std::string> {};
+INSTANTIATE_TEST_SUITE_P(EveryBackend, Nsmc, ::testing::ValuesIn(backend_names()),
                          [](const auto& named) {
                            std::string name = named.param;
                            for (char& c : name) c = c == '/' ? '_' : c;

@@ -10,7 +10,7 @@
 namespace nacelle::model {
 namespace {
 
-using testing::HasSubstr;
+using ::testing::HasSubstr;
 
 constexpr std::uint32_t kWidth = 32;
 

@@ -10,12 +10,12 @@ namespace {
 
 constexpr double kTolerance = 1e-4;  // values are of size 1
 
-class TinyModels : public testing::TestWithParam<std::string> {
+class TinyModels : public ::testing::TestWithParam<std::string> {
  protected:
   std::unique_ptr<kernels::Backend> backend_ = make_backend(GetParam());
 };
 
-INSTANTIATE_TEST_SUITE_P(EveryBackend, TinyModels, testing::ValuesIn(backend_names()),
+INSTANTIATE_TEST_SUITE_P(EveryBackend, TinyModels, ::testing::ValuesIn(backend_names()),
                          [](const auto& named) {
                            std::string name = named.param;
                            for (char& c : name) c = c == '/' ? '_' : c;

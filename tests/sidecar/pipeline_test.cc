@@ -70,19 +70,23 @@ class PipelineTest : public ::testing::Test {
     CHECK(link.has_value());
     return *link;
   }
+  // Sends bytes as they are.
+  static base::Result<shm::Ticket> send(shm::Link& link, const shm::CallFields& fields,
+                                        const std::string& payload) {
+    return link.submit(fields, static_cast<std::uint32_t>(payload.size()),
+                       base::now_ns() + 20 * base::kSecond, [&](std::span<std::byte> out) {
+                         base::copy_bytes(out.data(), payload.data(), payload.size());
+                       });
+  }
+  // One good text to embed.
+  static base::Result<shm::Ticket> send_text(shm::Link& link);
   // Sends bytes as they are, and tells what came back.
   static shm::ReplyFields ask(shm::Link& link, const shm::CallFields& fields,
-                              const std::string& payload, std::string* text = nullptr) {
-    auto ticket = link.submit(fields, static_cast<std::uint32_t>(payload.size()),
-                              base::now_ns() + 20 * base::kSecond, [&](std::span<std::byte> out) {
-                                base::copy_bytes(out.data(), payload.data(), payload.size());
-                              });
+                              const std::string& payload) {
+    const auto ticket = send(link, fields, payload);
     CHECK(ticket.has_value());
     auto answer = link.wait(*ticket);
     CHECK(answer.has_value());
-    if (text != nullptr) {
-      text->assign(reinterpret_cast<const char*>(answer->payload.data()), answer->payload.size());
-    }
     const shm::ReplyFields reply = answer->fields;
     link.finish(*ticket);
     return reply;
@@ -106,6 +110,10 @@ std::string text_list(const std::vector<std::string>& texts) {
     bytes += text;
   }
   return sizes + bytes;
+}
+
+base::Result<shm::Ticket> PipelineTest::send_text(shm::Link& link) {
+  return send(link, {.op = shm::Op::kEmbed, .items = 1}, text_list({std::string(kGood)}));
 }
 
 TEST_F(PipelineTest, ClassifiesAndEmbeds) {
@@ -333,15 +341,9 @@ TEST_F(PipelineTest, AFullQueueAnswersBusyWithAHint) {
   config_.scheduler.batch_tokens_max = 4096;
   start();
   const auto link = raw();
-  const std::string payload = text_list({std::string(kGood)});
-  const auto write = [&](std::span<std::byte> out) {
-    base::copy_bytes(out.data(), payload.data(), payload.size());
-  };
-  const shm::CallFields fields{.op = shm::Op::kEmbed, .items = 1};
-  const auto size = static_cast<std::uint32_t>(payload.size());
-  const auto first = link->submit(fields, size, base::now_ns() + 20 * base::kSecond, write);
+  const auto first = send_text(*link);
   ASSERT_TRUE(first);
-  const auto second = link->submit(fields, size, base::now_ns() + 20 * base::kSecond, write);
+  const auto second = send_text(*link);
   ASSERT_TRUE(second);
   const auto refused = link->wait(*second);
   ASSERT_TRUE(refused);
@@ -363,12 +365,7 @@ TEST_F(PipelineTest, DrainingAnswersWhatWasTakenAndThenTellsClientsToLookElsewhe
   config_.scheduler.max_delay_us = 100'000;
   start();
   const auto link = raw();
-  const std::string payload = text_list({std::string(kGood)});
-  const auto ticket =
-      link->submit({.op = shm::Op::kEmbed, .items = 1}, static_cast<std::uint32_t>(payload.size()),
-                   base::now_ns() + 20 * base::kSecond, [&](std::span<std::byte> out) {
-                     base::copy_bytes(out.data(), payload.data(), payload.size());
-                   });
+  const auto ticket = send_text(*link);
   ASSERT_TRUE(ticket);
   while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
   EXPECT_EQ(pipeline_->drain(10 * base::kSecond), 0U);
@@ -462,12 +459,7 @@ TEST_F(PipelineTest, ConnectionsThatLeftCountUntilTheirMemoryIsFree) {
   const auto watcher = connect();
   {
     const auto link = raw();
-    const std::string payload = text_list({std::string(kGood)});
-    ASSERT_TRUE(link->submit({.op = shm::Op::kEmbed, .items = 1},
-                             static_cast<std::uint32_t>(payload.size()),
-                             base::now_ns() + base::kSecond, [&](std::span<std::byte> out) {
-                               base::copy_bytes(out.data(), payload.data(), payload.size());
-                             }));
+    ASSERT_TRUE(send_text(*link));
     while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
   }
   while (pipeline_->report().clients.size() > 1) std::this_thread::yield();
@@ -504,12 +496,7 @@ TEST_F(PipelineTest, AClientThatDiesMidCallLeavesNothingBehind) {
   start();
   {
     const auto link = raw();
-    const std::string payload = text_list({std::string(kGood)});
-    ASSERT_TRUE(link->submit({.op = shm::Op::kEmbed, .items = 1},
-                             static_cast<std::uint32_t>(payload.size()),
-                             base::now_ns() + base::kSecond, [&](std::span<std::byte> out) {
-                               base::copy_bytes(out.data(), payload.data(), payload.size());
-                             }));
+    ASSERT_TRUE(send_text(*link));
     while (pipeline_->report().totals.requests == 0) std::this_thread::yield();
   }
   while (!pipeline_->report().clients.empty()) std::this_thread::yield();

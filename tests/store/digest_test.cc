@@ -2,33 +2,27 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <openssl/sha.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
 
 #include "sidecar/store/store.h"
+#include "tests/support/temp_dir.h"
 
 namespace nacelle::store {
 namespace {
 
 namespace fs = std::filesystem;
 
-class DigestTest : public testing::Test {
+class DigestTest : public ::testing::Test {
  protected:
   DigestTest() {
-    std::string name = (fs::temp_directory_path() / "nacelle-digest-XXXXXX").string();
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    root_ = name;
     write("config.json", "{}");
     write("model.safetensors", "weights");
     write("tokenizer.json", "[]");
   }
-  ~DigestTest() override { fs::remove_all(root_); }
-
   void write(const std::string& name, const std::string& content) const {
-    fs::create_directories((root_ / name).parent_path());
-    std::ofstream(root_ / name, std::ios::binary) << content;
+    folder_.write(name, content);
   }
   [[nodiscard]] std::string digest_now() const {
     const auto result = digest(root_.string());
@@ -36,7 +30,8 @@ class DigestTest : public testing::Test {
     return result ? *result : "";
   }
 
-  fs::path root_;
+  testing::TempDir folder_;
+  fs::path root_ = folder_.path();
 };
 
 std::string with_length(const std::string& bytes) {

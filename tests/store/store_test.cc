@@ -1,9 +1,9 @@
 // The model store: what it lists, what it finds, and names that must not leave it.
 #include "sidecar/store/store.h"
+#include "tests/support/temp_dir.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
-#include <stdlib.h>
 
 #include <filesystem>
 #include <fstream>
@@ -12,18 +12,11 @@ namespace nacelle::store {
 namespace {
 
 namespace fs = std::filesystem;
-using testing::AllOf;
-using testing::HasSubstr;
+using ::testing::AllOf;
+using ::testing::HasSubstr;
 
-class StoreTest : public testing::Test {
+class StoreTest : public ::testing::Test {
  protected:
-  StoreTest() {
-    std::string name = (fs::temp_directory_path() / "nacelle-store-XXXXXX").string();
-    EXPECT_NE(mkdtemp(name.data()), nullptr);
-    root_ = name;
-  }
-  ~StoreTest() override { fs::remove_all(root_); }
-
   void add(const std::string& name) const {
     fs::create_directories(root_ / name);
     std::ofstream(root_ / name / "config.json") << "{}";
@@ -33,7 +26,8 @@ class StoreTest : public testing::Test {
     return found ? "" : found.error().message;
   }
 
-  fs::path root_;
+  testing::TempDir folder_;
+  fs::path root_ = folder_.path();
 };
 
 TEST_F(StoreTest, EntriesAreTheFoldersWithAConfigSorted) {

@@ -8,18 +8,13 @@
 
 #include "sidecar/files/json.h"
 #include "sidecar/tokenizer/tokenizer.h"
+#include "tests/support/data.h"
 
 namespace nacelle::tokenizer {
 
-// tests/data/<name> of the source tree.
-std::string data_path(const std::string& name);
-
-// <assets>/<name>, when the optional assets are there: NACELLE_ASSETS, or shared/assets beside the
-// source tree.
-std::optional<std::string> asset_path(const std::string& name);
-
-// The JSON of a file that must be there.
-files::Json read_golden(const std::string& path);
+using testing::asset_path;
+using testing::data_path;
+using testing::read_golden;
 
 // The small vocabulary's tokenizer.json.
 files::Json small_tokenizer();
