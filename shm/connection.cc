@@ -1,6 +1,7 @@
 #include "shm/connection.h"
 
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -102,6 +103,15 @@ void Connection::write_header(std::uint64_t epoch, const Limits& limits) {
   header->items_max = limits.items_max;
   header->text_bytes_max = limits.text_bytes_max;
   header->deadline_default_us = limits.deadline_default_us;
+  header->stream_ring_size = geometry_.stream_ring_size;
+}
+
+Connection::WordU64 Connection::word_u64(std::uint32_t slot, std::size_t field) const {
+  return {from_client_, request_slot(slot) + field};
+}
+
+Connection::WordU32 Connection::word_u32(std::uint32_t slot, std::size_t field) const {
+  return {from_client_, request_slot(slot) + field};
 }
 
 std::uint64_t Connection::request_slot(std::uint32_t slot) const {
@@ -123,17 +133,16 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
   for (; *cursor < used; ++*cursor) {
     const std::uint32_t slot = *cursor;
     SlotState& state = slots_[slot];
-    // Acquire: pairs with the client's release store of `generation`. Seeing it means that the
-    // slot's other fields and the payload are there to be copied.
-    const std::uint64_t generation = from_client_.load_u64(request_slot(slot));
-    if (generation == state.generation) continue;
+    std::uint64_t generation = 0;
+    const protocol::Look look = protocol::look(word_u64(slot, offsetof(RequestSlot, generation)),
+                                               state.generation, state.busy, &generation);
+    if (look == protocol::Look::kNothing) continue;
     const std::string where = "slot " + std::to_string(slot);
-    if (generation != state.generation + 1) {
+    if (look == protocol::Look::kSkipped) {
       return violation(where + " went from generation " + std::to_string(state.generation) +
                        " to " + std::to_string(generation));
     }
-    // Acquire: pairs with complete(). A client that saw its reply may publish again.
-    if (state.busy.load(std::memory_order_acquire)) {
+    if (look == protocol::Look::kTooEarly) {
       return violation(where + " was published again before its reply");
     }
     alignas(RequestSlot) std::byte bytes[sizeof(RequestSlot)];
@@ -163,6 +172,7 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     }
     state.generation = generation;
     take_back(state);  // a client that publishes again is done with the last reply
+    state.streaming = streams(out->op);
     state.busy.store(true, std::memory_order_relaxed);
     in_flight_.fetch_add(1, std::memory_order_relaxed);
     ++*cursor;
@@ -190,21 +200,23 @@ std::span<std::byte> Connection::reserve(const Submission& submission, std::uint
   SlotState& state = slots_[submission.slot];
   CHECK(state.busy.load(std::memory_order_relaxed) && state.generation == submission.generation);
   CHECK(size > 0 && could_hold(size));
-  if (size <= kReplyInline) {
-    state.reply = reply_slot(submission.slot).payload;
-  } else {
-    std::optional<std::uint32_t> offset = arena_.allocate(size);
-    if (!offset) {
-      collect_released();
-      offset = arena_.allocate(size);
-    }
-    if (!offset) return {};
-    state.lent_offset = *offset;
-    state.lent_size = size;
-    state.reply = reply_.data() + geometry_.reply_arena_offset() + *offset;
-  }
+  state.reply = size <= kReplyInline ? reply_slot(submission.slot).payload : lend(state, size);
+  if (state.reply == nullptr) return {};
   std::memset(state.reply, 0, size);
   return {state.reply, static_cast<std::size_t>(size)};
+}
+
+// Room in B's arena for a slot's reply, until take_back(); null when there is none now.
+std::byte* Connection::lend(SlotState& state, std::uint64_t size) {
+  std::optional<std::uint32_t> offset = arena_.allocate(size);
+  if (!offset) {
+    collect_released();
+    offset = arena_.allocate(size);
+  }
+  if (!offset) return nullptr;
+  state.lent_offset = *offset;
+  state.lent_size = size;
+  return reply_.data() + geometry_.reply_arena_offset() + *offset;
 }
 
 void Connection::take_back(SlotState& state) {
@@ -224,14 +236,96 @@ void Connection::collect_released() {
   }
 }
 
-void Connection::set_asleep(bool asleep) {
-  auto* header = std::launder(reinterpret_cast<ReplyHeader*>(reply_.data()));
-  // seq_cst: the store must be visible before the sweep that follows it. See wait.h.
-  header->asleep.store(asleep ? 1 : 0, std::memory_order_seq_cst);
+bool Connection::open_stream(const Submission& submission) {
+  SlotState& state = slots_[submission.slot];
+  CHECK(state.busy.load(std::memory_order_relaxed) && state.streaming);
+  std::byte* ring = lend(state, geometry_.stream_ring_size);
+  if (ring == nullptr) return false;
+  ReplySlot& reply = reply_slot(submission.slot);
+  state.reply = ring;
+  // Goes on counting where the last stream stopped; what its reader left unread is gone.
+  state.written = state.consumed = reply.produced.load(std::memory_order_relaxed);
+  state.parked = false;
+  reply.stream_offset = state.lent_offset;  // seen with the first piece
+  reply.stalled.store(0, std::memory_order_relaxed);
+  reply.woken.store(state.progress, std::memory_order_relaxed);
+  return true;
 }
 
-bool Connection::complete(std::uint32_t slot, std::uint64_t generation, const ReplyFields& fields,
-                          std::uint64_t payload_size) {
+std::uint32_t Connection::piece_max() const {
+  return geometry_.stream_ring_size / 2 - std::uint32_t{sizeof(PieceHeader)};
+}
+
+// Bytes that the ring of a slot's stream has room for. The client's count of what it has read is
+// believed while it moves forwards and not past what was written; any other value leaves the room
+// as it was: who lies about it waits for pieces that never come, until the deadline.
+std::uint32_t Connection::ring_room(std::uint32_t slot) {
+  SlotState& state = slots_[slot];
+  const std::uint32_t said =
+      word_u32(slot, offsetof(RequestSlot, consumed)).load(protocol::Rules::kConsumed);
+  if (said - state.consumed <= state.written - state.consumed) state.consumed = said;
+  return geometry_.stream_ring_size - (state.written - state.consumed);
+}
+
+void Connection::copy_to_ring(SlotState& state, const void* bytes, std::size_t size) {
+  const std::uint32_t at = state.written % geometry_.stream_ring_size;
+  const std::size_t first = std::min<std::size_t>(size, geometry_.stream_ring_size - at);
+  base::copy_bytes(state.reply + at, bytes, first);
+  base::copy_bytes(state.reply, static_cast<const std::byte*>(bytes) + first, size - first);
+}
+
+bool Connection::write_piece(std::uint32_t slot, std::span<const std::byte> piece) {
+  SlotState& state = slots_[slot];
+  CHECK(piece.size() <= piece_max());
+  const auto size = static_cast<std::uint32_t>(piece_size(piece.size()));
+  // Look at the client's word only when what we know is not enough: it is in another core's cache.
+  if (geometry_.stream_ring_size - (state.written - state.consumed) < size &&
+      ring_room(slot) < size) {
+    return false;
+  }
+  if (state.parked) {
+    state.parked = false;
+    reply_slot(slot).stalled.store(0, std::memory_order_relaxed);
+  }
+  const PieceHeader header{static_cast<std::uint32_t>(piece.size()), 0};
+  copy_to_ring(state, &header, sizeof header);
+  state.written += sizeof header;
+  copy_to_ring(state, piece.data(), piece.size());
+  state.written += size - static_cast<std::uint32_t>(sizeof header);
+  return true;
+}
+
+Waiter Connection::publish_pieces(std::uint32_t slot) {
+  SlotState& state = slots_[slot];
+  ReplySlot& reply = reply_slot(slot);
+  const std::uint32_t how =
+      protocol::produce(reply.produced, state.written, reply.progress, ++state.progress,
+                        word_u32(slot, offsetof(RequestSlot, waiting)));
+  return {slot, how, true, state.progress};
+}
+
+bool Connection::park_stream(std::uint32_t slot, std::uint64_t size) {
+  ReplySlot& reply = reply_slot(slot);
+  // seq_cst, and then another look: either we see the reader's last word or it sees this one.
+  protocol::raise_stalled(reply.stalled);
+  slots_[slot].parked = true;
+  if (ring_room(slot) < size) return true;
+  slots_[slot].parked = false;
+  reply.stalled.store(0, std::memory_order_relaxed);
+  return false;
+}
+
+void Connection::set_asleep(bool asleep) {
+  auto* header = std::launder(reinterpret_cast<ReplyHeader*>(reply_.data()));
+  if (asleep) {
+    protocol::raise_asleep(header->asleep);
+  } else {
+    header->asleep.store(0, std::memory_order_relaxed);  // a bell too many does no harm
+  }
+}
+
+Waiter Connection::complete(std::uint32_t slot, std::uint64_t generation, const ReplyFields& fields,
+                            std::uint64_t payload_size) {
   SlotState& state = slots_[slot];
   ReplySlot& reply = reply_slot(slot);
   reply.code = static_cast<std::uint16_t>(fields.code);
@@ -245,18 +339,20 @@ bool Connection::complete(std::uint32_t slot, std::uint64_t generation, const Re
   reply.batch_clients = fields.batch_clients;
   reply.retry_after_us = fields.retry_after_us;
   in_flight_.fetch_sub(1, std::memory_order_relaxed);
-  // Release: pairs with take(). Before the generation, since the client may publish the next one
-  // the moment it sees it.
-  state.busy.store(false, std::memory_order_release);
-  // Release, for the fields and the payload that the client reads once it sees the generation; and
-  // seq_cst, so that it is visible before `waiting` is read: else a client that is just falling
-  // asleep would sleep until its time-out (wait.h).
-  reply.generation.store(generation, std::memory_order_seq_cst);
-  return from_client_.load_u32(request_slot(slot) + offsetof(RequestSlot, waiting)) != 0;
+  // From the answer on, the slot's state may be intake's again.
+  const WordU32 waiting = word_u32(slot, offsetof(RequestSlot, waiting));
+  const bool streaming = state.streaming;
+  const std::uint32_t news =
+      streaming ? state.progress + 1 : static_cast<std::uint32_t>(generation);
+  const std::uint32_t how =
+      streaming ? protocol::answer_stream(state.busy, reply.generation, generation, reply.progress,
+                                          ++state.progress, waiting)
+                : protocol::answer(state.busy, reply.generation, generation, waiting);
+  return {slot, how, streaming, news};
 }
 
-bool Connection::complete_error(std::uint32_t slot, std::uint64_t generation,
-                                const base::Error& error, std::uint32_t retry_after_us) {
+Waiter Connection::complete_error(std::uint32_t slot, std::uint64_t generation,
+                                  const base::Error& error, std::uint32_t retry_after_us) {
   std::size_t size = std::min<std::size_t>(error.message.size(), kReplyInline);
   // Not in the middle of a UTF-8 character.
   while (size > 0 && size < error.message.size() &&
@@ -270,11 +366,20 @@ bool Connection::complete_error(std::uint32_t slot, std::uint64_t generation,
   return complete(slot, generation, fields, size);
 }
 
-void Connection::wake(std::uint32_t slot, std::uint64_t generation) {
-  ReplySlot& reply = reply_slot(slot);
-  futex_wake(low_half(&reply.generation));
+void Connection::wake(const Waiter& waiter) {
+  ReplySlot& reply = reply_slot(waiter.slot);
+  if (waiter.how == kWaitsPolling) {
+    // On the socket rather than an eventfd: MSG_DONTWAIT holds for this call alone, while both ends
+    // of an eventfd share its flags, and a client could make a write to one block for ever. When
+    // the socket is full there is plenty for the client to read.
+    const char byte = 0;
+    [[maybe_unused]] const ssize_t sent =
+        ::send(socket_.get(), &byte, sizeof byte, MSG_DONTWAIT | MSG_NOSIGNAL);
+  } else {
+    futex_wake(waiter.streaming ? &reply.progress : low_half(&reply.generation));
+  }
   // After the wake, so that the word vouches for it.
-  reply.woken.store(static_cast<std::uint32_t>(generation), std::memory_order_release);
+  reply.woken.store(waiter.news, std::memory_order_release);
 }
 
 bool Connection::cancelled(std::uint32_t slot, std::uint64_t generation) const {

@@ -4,8 +4,9 @@
 // generation comes next, which slots are busy, which bytes of B's arena are lent) is private. So a
 // client that dies leaves nothing to repair, and one that lies is found out and disconnected.
 //
-// Threads: one thread (intake) takes, reserves and asks about waiters of its own sweep; any thread
-// may complete a request, each request once. The two meet in a slot's `busy` word only.
+// Threads: one thread (intake) takes and reserves; any thread may stream and complete a request,
+// one at a time for each request, which is completed once. The two meet in a slot's `busy` word
+// only.
 #pragma once
 
 #include <atomic>
@@ -20,6 +21,7 @@
 #include "shm/arena.h"
 #include "shm/handshake.h"
 #include "shm/layout.h"
+#include "shm/protocol.h"
 #include "shm/region.h"
 #include "sidecar/base/fd.h"
 #include "sidecar/base/result.h"
@@ -45,6 +47,15 @@ struct Limits {
   std::uint32_t items_max = 4096;                  // texts in one request
   std::uint32_t text_bytes_max = 1U << 20;         // bytes of one text
   std::uint32_t deadline_default_us = 30'000'000;  // for requests that name none
+};
+
+// A client that must be told of a reply, and how: what answering returns.
+struct Waiter {
+  std::uint32_t slot = 0;
+  std::uint32_t how = kWaitsNot;  // as the client says; any other value is a sleeper
+  bool streaming = false;         // sleeps on the slot's progress, not on its generation
+  std::uint32_t news = 0;         // the low half of the generation, or the progress, to wake for
+  explicit operator bool() const { return how != kWaitsNot; }
 };
 
 class Connection {
@@ -75,16 +86,31 @@ class Connection {
   // before the client could read the word.
   void set_asleep(bool asleep);
 
+  // Lends a ring for the stream that answers a taken request; false when B's arena has no room now.
+  [[nodiscard]] bool open_stream(const Submission& submission);
+  // The most bytes that a piece of a stream can have: two of them fit into a ring.
+  [[nodiscard]] std::uint32_t piece_max() const;
+
   // --- any thread ---
 
-  // Publishes the reply whose payload is in reserve()d memory. Returns whether the client may be
-  // asleep on it: then wake() it, from whatever thread has time for it.
-  [[nodiscard]] bool complete(std::uint32_t slot, std::uint64_t generation,
-                              const ReplyFields& fields, std::uint64_t payload_size);
+  // Writes a piece, of at most piece_max() bytes, into the ring of the slot's stream; false when
+  // the reader has not made room for it yet. Unseen until publish_pieces().
+  [[nodiscard]] bool write_piece(std::uint32_t slot, std::span<const std::byte> piece);
+  [[nodiscard]] Waiter publish_pieces(std::uint32_t slot);
+  // Announces that the stream waits for room for a piece of `size` bytes: the doorbell rings when
+  // its reader has read on. False, and nothing is announced: there is room now.
+  [[nodiscard]] bool park_stream(std::uint32_t slot, std::uint64_t size);
+
+  // Publishes the reply whose payload is in reserve()d memory, or the end of a stream (payload_size
+  // 0). When the result is true the client waits for it: then wake() it, from whatever thread has
+  // time for that.
+  [[nodiscard]] Waiter complete(std::uint32_t slot, std::uint64_t generation,
+                                const ReplyFields& fields, std::uint64_t payload_size);
   // The same for an answer in words, cut to what a slot holds.
-  [[nodiscard]] bool complete_error(std::uint32_t slot, std::uint64_t generation,
-                                    const base::Error& error, std::uint32_t retry_after_us = 0);
-  void wake(std::uint32_t slot, std::uint64_t generation);
+  [[nodiscard]] Waiter complete_error(std::uint32_t slot, std::uint64_t generation,
+                                      const base::Error& error, std::uint32_t retry_after_us = 0);
+  // Never blocks, whatever the client does with its ends.
+  void wake(const Waiter& waiter);
   // Whether the client has given up on the request.
   [[nodiscard]] bool cancelled(std::uint32_t slot, std::uint64_t generation) const;
 
@@ -111,14 +137,37 @@ class Connection {
     std::uint64_t lent_size = 0;  // 0: nothing of B's arena is lent
     std::byte* reply = nullptr;   // where the payload of the reply goes
     std::atomic<bool> busy{false};
+    // Of streams; they count bytes as the words in the slot do, and outlive each stream.
+    bool streaming = false;
+    bool parked = false;
+    std::uint32_t progress = 0;
+    std::uint32_t written = 0;   // into the ring
+    std::uint32_t consumed = 0;  // as far as the client has made us believe
+  };
+
+  // A word of the client's, for protocol.h: every load is a copy out of untrusted memory.
+  struct WordU64 {
+    const Untrusted& region;
+    std::uint64_t offset;
+    [[nodiscard]] std::uint64_t load(std::memory_order) const { return region.load_u64(offset); }
+  };
+  struct WordU32 {
+    const Untrusted& region;
+    std::uint64_t offset;
+    [[nodiscard]] std::uint32_t load(std::memory_order) const { return region.load_u32(offset); }
   };
 
   Connection() : arena_(0, 0) {}
   void write_header(std::uint64_t epoch, const Limits& limits);
   [[nodiscard]] std::uint64_t request_slot(std::uint32_t slot) const;
+  [[nodiscard]] WordU64 word_u64(std::uint32_t slot, std::size_t field) const;
+  [[nodiscard]] WordU32 word_u32(std::uint32_t slot, std::size_t field) const;
   [[nodiscard]] ReplySlot& reply_slot(std::uint32_t slot) const;
   void take_back(SlotState& state);
   void collect_released();
+  std::byte* lend(SlotState& state, std::uint64_t size);
+  [[nodiscard]] std::uint32_t ring_room(std::uint32_t slot);
+  void copy_to_ring(SlotState& state, const void* bytes, std::size_t size);
 
   Geometry geometry_;
   base::Fd socket_;

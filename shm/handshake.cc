@@ -240,7 +240,7 @@ base::Result<Greeting> greet(const std::string& path, const Hello& hello, base::
 }
 
 bool hung_up(int socket) {
-  pollfd entry{socket, POLLIN | POLLRDHUP, 0};
+  pollfd entry{socket, POLLRDHUP, 0};
   return ::poll(&entry, 1, 0) > 0 && entry.revents != 0;
 }
 

@@ -100,7 +100,7 @@ struct Greeting {
 };
 base::Result<Greeting> greet(const std::string& path, const Hello& hello, base::Nanos deadline);
 
-// Whether the other side has hung up (or said something, which it must not). Never blocks.
+// Whether the other side has hung up. Never blocks.
 bool hung_up(int socket);
 
 }  // namespace nacelle::shm

@@ -28,7 +28,7 @@ static_assert(sizeof(std::atomic<std::uint64_t>) == 8 && sizeof(std::atomic<std:
 
 // Both sides must have the same major version; the smaller minor version is spoken.
 inline constexpr std::uint16_t kVersionMajor = 1;
-inline constexpr std::uint16_t kVersionMinor = 0;
+inline constexpr std::uint16_t kVersionMinor = 1;  // 1: streams, polling
 
 // A pair of cache lines: what the adjacent-line prefetcher of x86 moves together.
 inline constexpr std::size_t kAlignment = 128;
@@ -39,12 +39,16 @@ inline constexpr std::uint32_t kReplyInline = 192;   // bytes of payload inside 
 
 // What a request asks for. Append only.
 enum class Op : std::uint16_t {
-  kPing = 0,      // any bytes; the reply holds the same bytes
-  kDescribe = 1,  // a service's name; the reply is a Description
-  kEmbed = 2,     // a text list; the reply is a row list of embeddings
-  kClassify = 3,  // a text list; the reply is a row list of scores, one per label, summing to 1
+  kPing = 0,        // any bytes; the reply holds the same bytes
+  kDescribe = 1,    // a service's name; the reply is a Description
+  kEmbed = 2,       // a text list; the reply is a row list of embeddings
+  kClassify = 3,    // a text list; the reply is a row list of scores, one per label, summing to 1
+  kPingStream = 4,  // a PingStream; the reply is a stream of that many pieces, without work
 };
-inline constexpr std::uint16_t kOpsEnd = 4;
+inline constexpr std::uint16_t kOpsEnd = 5;
+
+// Whether an op's reply is a stream of pieces.
+constexpr bool streams(Op op) { return op == Op::kPingStream; }
 
 struct alignas(kAlignment) RequestHeader {
   // 1 + the highest slot ever published. Only grows; clients claim the lowest free slot, so a sweep
@@ -65,10 +69,12 @@ struct alignas(kAlignment) RequestSlot {
   std::uint32_t deadline_us;              // from now; 0 means the sidecar's default
   std::uint64_t trace;                    // the caller's own number, comes back in logs and traces
   std::uint8_t priority;                  // 0
-  std::uint8_t reserved[7];
+  std::uint8_t reserved[3];
+  // Bytes of this slot's stream ring that the client is done with, over all its streams; wraps.
+  std::atomic<std::uint32_t> consumed;
   std::atomic<std::uint64_t> released;  // the last generation whose reply the client is done with
   std::atomic<std::uint32_t> cancel;    // low half of the generation the client gave up on
-  std::atomic<std::uint32_t> waiting;   // 1 while a thread sleeps on the reply's generation
+  std::atomic<std::uint32_t> waiting;   // how the client waits for the reply: protocol.h
   std::byte payload[kRequestInline];    // the payload when payload_size <= kRequestInline
 };
 
@@ -93,7 +99,8 @@ struct alignas(kAlignment) ReplyHeader {
   std::uint32_t items_max;            // texts in one request
   std::uint32_t text_bytes_max;       // bytes of one text
   std::uint32_t deadline_default_us;  // for requests that name none
-  std::uint32_t reserved0[12];
+  std::uint32_t stream_ring_size;     // bytes of every stream's ring in B's arena: a power of two
+  std::uint32_t reserved0[11];
   // 1 while the sidecar sleeps: a client that publishes then also writes the doorbell eventfd.
   alignas(kAlignment) std::atomic<std::uint32_t> asleep;
   std::uint32_t reserved1[31];
@@ -117,8 +124,12 @@ struct alignas(kAlignment) ReplySlot {
   // Low half of the last generation for which a wake was sent, stored after it: tells a sleeper
   // that timed out in the same moment from one whose wake-up was lost.
   std::atomic<std::uint32_t> woken;
-  std::uint32_t reserved[4];
-  std::byte payload[kReplyInline];  // the payload when payload_size <= kReplyInline
+  // Of a stream. Byte n of all that the slot ever streamed is at stream_offset + n % ring size.
+  std::atomic<std::uint32_t> progress;  // counts publications and ends: what its reader sleeps on
+  std::atomic<std::uint32_t> produced;  // bytes written into the ring, over all its streams; wraps
+  std::atomic<std::uint32_t> stalled;   // 1: parked for want of room; who makes some rings
+  std::uint32_t stream_offset;          // of the ring, in B's arena
+  std::byte payload[kReplyInline];      // the payload when payload_size <= kReplyInline
 };
 
 // The fields of a reply slot, besides the generation and where the payload is.
@@ -151,6 +162,26 @@ constexpr std::uint64_t row_list_size(std::uint64_t items, std::uint64_t width) 
   return rows_offset(items) + items * width * sizeof(float);
 }
 
+// A stream's pieces lie in its ring one behind the other, each a header and its bytes, padded to 8.
+// Headers never wrap around the ring's end, bytes may.
+struct PieceHeader {
+  std::uint32_t size;  // bytes of the piece
+  std::uint32_t reserved;
+};
+constexpr std::uint32_t kPieceAlignment = 8;
+// Bytes that a piece takes in the ring.
+constexpr std::uint64_t piece_size(std::uint64_t size) {
+  return sizeof(PieceHeader) + base::align_up(size, kPieceAlignment);
+}
+
+// The request of kPingStream. Byte j of piece i is the low byte of i + j.
+struct PingStream {
+  std::uint32_t pieces;       // how many, at least 1
+  std::uint32_t piece_bytes;  // of each; at most half the ring
+  std::uint32_t interval_us;  // between two pieces; 0: as fast as they are read
+  std::uint32_t reserved;
+};
+
 // The reply to kDescribe, followed by the labels: {std::uint32_t size, bytes} each.
 struct Description {
   std::uint32_t service;      // the handle for requests; valid for this connection
@@ -170,6 +201,7 @@ static_assert(offsetof(RequestSlot, items) == 16 && offsetof(RequestSlot, payloa
 static_assert(offsetof(RequestSlot, payload_offset) == 24 &&
               offsetof(RequestSlot, deadline_us) == 28);
 static_assert(offsetof(RequestSlot, trace) == 32 && offsetof(RequestSlot, priority) == 40);
+static_assert(offsetof(RequestSlot, consumed) == 44);
 static_assert(offsetof(RequestSlot, released) == 48 && offsetof(RequestSlot, cancel) == 56);
 static_assert(offsetof(RequestSlot, waiting) == 60 && offsetof(RequestSlot, payload) == 64);
 static_assert(sizeof(ReplyHeader) == 256);
@@ -178,18 +210,23 @@ static_assert(offsetof(ReplyHeader, slots) == 32 && offsetof(ReplyHeader, items_
 static_assert(offsetof(ReplyHeader, text_bytes_max) == 72);
 static_assert(offsetof(ReplyHeader, deadline_default_us) == 76 &&
               offsetof(ReplyHeader, asleep) == 128);
+static_assert(offsetof(ReplyHeader, stream_ring_size) == 80);
 static_assert(sizeof(ReplySlot) == 256);
 static_assert(offsetof(ReplySlot, code) == 8 && offsetof(ReplySlot, items) == 12);
 static_assert(offsetof(ReplySlot, payload_size) == 16 && offsetof(ReplySlot, queue_us) == 24);
 static_assert(offsetof(ReplySlot, retry_after_us) == 40 && offsetof(ReplySlot, woken) == 44);
+static_assert(offsetof(ReplySlot, progress) == 48 && offsetof(ReplySlot, produced) == 52);
+static_assert(offsetof(ReplySlot, stalled) == 56 && offsetof(ReplySlot, stream_offset) == 60);
 static_assert(offsetof(ReplySlot, payload) == 64);
 static_assert(sizeof(ItemReport) == 16 && sizeof(Description) == 152);
+static_assert(sizeof(PieceHeader) == 8 && sizeof(PingStream) == 16);
 
 // Where things are in the two regions of a connection.
 struct Geometry {
   std::uint32_t slots = 64;
   std::uint32_t request_arena_size = 2U << 20;  // bytes
   std::uint32_t reply_arena_size = 4U << 20;    // bytes
+  std::uint32_t stream_ring_size = 16U << 10;   // bytes, a power of two
 
   [[nodiscard]] constexpr std::uint32_t request_arena_offset() const {
     return static_cast<std::uint32_t>(

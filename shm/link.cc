@@ -1,5 +1,6 @@
 #include "shm/link.h"
 
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -8,6 +9,7 @@
 #include <thread>
 #include <utility>
 
+#include "shm/protocol.h"
 #include "shm/wait.h"
 #include "sidecar/base/check.h"
 
@@ -76,6 +78,7 @@ base::Status Link::read_header() {
   items_max_ = header.items_max;
   text_bytes_max_ = header.text_bytes_max;
   deadline_default_us_ = header.deadline_default_us;
+  stream_ring_size_ = header.stream_ring_size;
   const auto table_fits = [](std::uint64_t offset, std::uint64_t count, std::uint64_t stride,
                              std::uint64_t least, std::uint64_t limit) {
     return stride >= least && stride % 8 == 0 && offset % 8 == 0 && stride <= limit &&
@@ -88,7 +91,10 @@ base::Status Link::read_header() {
       table_fits(reply_slots_offset_, slots_, reply_slot_size_, sizeof(ReplySlot), reply_.size()) &&
       base::fits(request_arena_offset_, request_arena_size_, request_.size()) &&
       base::fits(reply_arena_offset_, reply_arena_size_, reply_.size()) &&
-      request_arena_size_ % Arena::kUnit == 0;
+      request_arena_size_ % Arena::kUnit == 0 &&
+      // 0: a sidecar without streams.
+      (stream_ring_size_ == 0 ||
+       (std::has_single_bit(stream_ring_size_) && stream_ring_size_ >= 2 * sizeof(PieceHeader)));
   if (!good) return bad_header(path_);
   arena_ = Arena(request_arena_size_, slots_);
   states_ = std::make_unique<SlotState[]>(slots_);
@@ -130,9 +136,9 @@ void Link::collect_abandoned() {
   for (std::uint32_t word = 0; word < std::size(abandoned_); ++word) {
     for (std::uint64_t bits = abandoned_[word]; bits != 0; bits &= bits - 1) {
       const std::uint32_t slot = word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
-      if (!replied(slot, states_[slot].generation, std::memory_order_acquire)) continue;
+      if (!replied({slot, states_[slot].generation, 0})) continue;
       abandoned_[word] &= ~(1ULL << (slot % 64));
-      request_slot(slot).released.store(states_[slot].generation, std::memory_order_release);
+      protocol::release(request_slot(slot).released, states_[slot].generation);
       free_slot(slot);
     }
   }
@@ -187,26 +193,25 @@ base::Result<Ticket> Link::publish(const Claim& claim, const CallFields& fields,
   slot.deadline_us = fields.deadline_us;
   slot.trace = fields.trace;
   slot.priority = 0;
-  slot.waiting.store(0, std::memory_order_relaxed);
+  slot.waiting.store(kWaitsNot, std::memory_order_relaxed);
   auto& used = reinterpret_cast<RequestHeader*>(request_.data())->slots_used;
   std::uint32_t seen = used.load(std::memory_order_relaxed);
   while (seen <= claim.slot &&
          !used.compare_exchange_weak(seen, claim.slot + 1, std::memory_order_seq_cst)) {
   }
   state.generation += 1;
-  // Release, for the fields and the payload above; and seq_cst, so that it is visible before
-  // `asleep` is read: else a sidecar that is just falling asleep would not see it, nor be rung.
-  slot.generation.store(state.generation, std::memory_order_seq_cst);
   const auto& header = *reinterpret_cast<const ReplyHeader*>(reply_.data());
-  if (header.asleep.load(std::memory_order_seq_cst) != 0) {
-    const std::uint64_t one = 1;
-    [[maybe_unused]] const ssize_t rung = ::write(doorbell_.get(), &one, sizeof one);
-  }
+  if (protocol::publish(slot.generation, state.generation, header.asleep)) ring_doorbell();
   return Ticket{claim.slot, state.generation, deadline};
 }
 
-bool Link::replied(std::uint32_t slot, std::uint64_t generation, std::memory_order order) const {
-  return reply_slot(slot).generation.load(order) == generation;
+void Link::ring_doorbell() {
+  const std::uint64_t one = 1;
+  [[maybe_unused]] const ssize_t rung = ::write(doorbell_.get(), &one, sizeof one);
+}
+
+bool Link::replied(const Ticket& ticket) const {
+  return protocol::replied(reply_slot(ticket.slot).generation, ticket.generation);
 }
 
 base::Error Link::gone() {
@@ -214,39 +219,26 @@ base::Error Link::gone() {
   return Error{Code::kSidecarGone, "the sidecar at " + path_ + " went away"};
 }
 
-base::Result<Answer> Link::wait(const Ticket& ticket) {
-  // Acquire: pairs with the sidecar's store in Connection::complete().
-  if (replied(ticket.slot, ticket.generation, std::memory_order_acquire))
-    return read_answer(ticket);
-  if (spin_ns_ > 0) {
-    const base::Nanos stop = base::now_ns() + spin_ns_;
-    do {
-      for (int i = 0; i < 16; ++i) {
-        if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) {
-          return read_answer(ticket);
-        }
-        spin_pause();
-      }
-    } while (base::now_ns() < stop);
-  }
+// Sleeps on `word`, which changes when the sidecar has news for this call, until done(), which
+// loads with seq_cst. Errors use up the ticket.
+base::Status Link::sleep_until(const Ticket& ticket, const std::atomic<std::uint32_t>& word,
+                               const std::function<bool()>& done) {
   RequestSlot& slot = request_slot(ticket.slot);
-  const std::atomic<std::uint32_t>* word = low_half(&reply_slot(ticket.slot).generation);
-  const auto before = static_cast<std::uint32_t>(ticket.generation - 1);
-  // seq_cst: visible before the generation is read again. See wait.h.
-  slot.waiting.store(1, std::memory_order_seq_cst);
+  protocol::raise_waiting(slot.waiting, kWaitsAsleep);
   FutexResult last = FutexResult::kWoken;
+  std::uint32_t before = 0;
   for (;;) {
-    if (replied(ticket.slot, ticket.generation, std::memory_order_seq_cst)) {
-      if (last == FutexResult::kTimedOut) count_rescue(ticket);
-      slot.waiting.store(0, std::memory_order_relaxed);
-      return read_answer(ticket);
+    const std::uint32_t slept_on = before;
+    // Read before done(): news that comes after it changes the word, and the kernel sees that.
+    before = word.load(std::memory_order_seq_cst);
+    if (done()) {
+      if (last == FutexResult::kTimedOut) count_rescue(ticket, slept_on);
+      slot.waiting.store(kWaitsNot, std::memory_order_relaxed);
+      return base::ok();
     }
     // Only after a whole sleep: a system call less for the usual wait, and 20 ms is soon enough.
     if (last == FutexResult::kTimedOut && hung_up(socket_.get())) {
-      // The sidecar's last words may have come between the two looks.
-      if (replied(ticket.slot, ticket.generation, std::memory_order_acquire)) {
-        return read_answer(ticket);
-      }
+      if (done()) return base::ok();  // the sidecar's last words came between the two looks
       abandon(ticket);
       return gone();
     }
@@ -255,17 +247,54 @@ base::Result<Answer> Link::wait(const Ticket& ticket) {
       cancel(ticket);
       return Error{Code::kDeadlineExceeded, "no answer within the call's timeout"};
     }
-    last = futex_wait(word, before, std::min(left, kSleepMax));
+    last = futex_wait(&word, before, std::min(left, kSleepMax));
   }
 }
 
-// The sleep timed out and the reply is there. Usually both happened in the same moment, and the
-// sidecar says in `woken` that it has just sent the wake; if it does not say so soon, none was
-// sent.
-void Link::count_rescue(const Ticket& ticket) {
+base::Result<Answer> Link::wait(const Ticket& ticket) {
+  if (!spin_until(spin_ns_, [&] { return replied(ticket); })) {
+    const std::atomic<std::uint64_t>& generation = reply_slot(ticket.slot).generation;
+    base::Status slept = sleep_until(ticket, *low_half(&generation), [&] {
+      return protocol::replied_again(generation, ticket.generation);
+    });
+    if (!slept) return slept.error();
+  }
+  return read_answer(ticket);
+}
+
+bool Link::poll(const Ticket& ticket) {
+  protocol::raise_waiting(request_slot(ticket.slot).waiting, kWaitsPolling);
+  return protocol::replied_again(reply_slot(ticket.slot).generation, ticket.generation);
+}
+
+void Link::drain_polls() {
+  char bytes[64];
+  while (::recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+  }
+}
+
+base::Result<std::optional<Answer>> Link::try_wait(const Ticket& ticket) {
+  if (!replied(ticket)) {
+    if (hung_up(socket_.get()) && !replied(ticket)) {
+      abandon(ticket);
+      return gone();
+    }
+    if (ticket.deadline > base::now_ns()) return std::optional<Answer>();
+    cancel(ticket);
+    return Error{Code::kDeadlineExceeded, "no answer within the call's timeout"};
+  }
+  base::Result<Answer> answer = read_answer(ticket);
+  if (!answer) return answer.error();
+  return std::optional<Answer>(*answer);
+}
+
+// The sleep timed out and there is news, later than `before`. Usually both happened in the same
+// moment, and the sidecar says in `woken` that it has just sent the wake; if it does not say so
+// soon, none was sent.
+void Link::count_rescue(const Ticket& ticket, std::uint32_t before) {
   const auto& woken = reply_slot(ticket.slot).woken;
   const base::Nanos stop = base::now_ns() + kWakeMax;
-  while (woken.load(std::memory_order_acquire) != static_cast<std::uint32_t>(ticket.generation)) {
+  while (static_cast<std::int32_t>(woken.load(std::memory_order_acquire) - before) <= 0) {
     if (base::now_ns() > stop) {
       rescued_by_timeout_.fetch_add(1, std::memory_order_relaxed);
       return;
@@ -298,8 +327,7 @@ base::Result<Answer> Link::read_answer(const Ticket& ticket) {
 }
 
 void Link::finish(const Ticket& ticket) {
-  // Release: the payload was read before the sidecar may lend its memory to another reply.
-  request_slot(ticket.slot).released.store(ticket.generation, std::memory_order_release);
+  protocol::release(request_slot(ticket.slot).released, ticket.generation);
   const std::lock_guard lock(mutex_);
   free_slot(ticket.slot);
 }

@@ -6,11 +6,13 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "shm/arena.h"
 #include "shm/handshake.h"
@@ -26,6 +28,15 @@ struct Ticket {
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;
   base::Nanos deadline = 0;  // CLOCK_MONOTONIC
+};
+
+// A call whose answer is a stream, and how far its pieces have been read.
+struct StreamTicket {
+  Ticket call;
+  std::uint32_t position = 0;           // behind the last piece, in bytes of the slot's streams
+  std::uint32_t ready = 0;              // as far as pieces were seen
+  std::uint32_t given_back = 0;         // as far as the sidecar knows that they have been read
+  std::vector<std::byte> wrapped = {};  // the piece at hand, if it wrapped around the ring's end
 };
 
 // What the sidecar answered; payload points into B and is valid until finish().
@@ -58,6 +69,30 @@ class Link {
     write(claim->payload);
     return publish(*claim, fields, payload_size, deadline);
   }
+
+  // The same for a call whose answer is a stream.
+  template <typename Write>
+  base::Result<StreamTicket> submit_stream(const CallFields& fields, std::uint32_t payload_size,
+                                           base::Nanos deadline, Write&& write) {
+    base::Result<Claim> claim = this->claim(payload_size);
+    if (!claim) return claim.error();
+    write(claim->payload);
+    return publish_stream(*claim, fields, payload_size, deadline);
+  }
+  // The next piece, waiting for it; valid until the next call on this ticket. Nothing: the stream
+  // has ended and `end` holds the answer; finish(ticket.call) must follow. Errors as wait(), and
+  // those use up the ticket, too.
+  base::Result<std::optional<std::span<const std::byte>>> next_piece(StreamTicket& ticket,
+                                                                     Answer* end);
+
+  // For pollers. Asks for a byte on poll_fd() when the answer comes. True: it is there already, and
+  // no byte need come.
+  [[nodiscard]] bool poll(const Ticket& ticket);
+  // Reads away the bytes on poll_fd(). After that every poll()ed ticket must be asked once more.
+  void drain_polls();
+  // Without waiting: the answer, nothing yet, or an error that uses up the ticket, as wait().
+  base::Result<std::optional<Answer>> try_wait(const Ticket& ticket);
+  [[nodiscard]] int poll_fd() const { return socket_.get(); }
 
   // Waits for the answer. After kDeadlineExceeded or kSidecarGone the ticket is used up; after an
   // answer, finish() must follow once its payload has been read.
@@ -96,13 +131,21 @@ class Link {
   base::Result<Claim> claim(std::uint32_t payload_size);
   base::Result<Ticket> publish(const Claim& claim, const CallFields& fields,
                                std::uint32_t payload_size, base::Nanos deadline);
+  base::Result<StreamTicket> publish_stream(const Claim& claim, const CallFields& fields,
+                                            std::uint32_t payload_size, base::Nanos deadline);
+  base::Result<std::span<const std::byte>> read_piece(StreamTicket& ticket);
+  void give_back(StreamTicket& ticket);
+  [[nodiscard]] const std::byte* ring_of(const StreamTicket& ticket) const;
+  void ring_doorbell();
+  base::Status sleep_until(const Ticket& ticket, const std::atomic<std::uint32_t>& word,
+                           const std::function<bool()>& done);
   std::optional<std::uint32_t> claim_slot();
   void free_slot(std::uint32_t slot);
   void abandon(const Ticket& ticket);
   void collect_abandoned();
-  bool replied(std::uint32_t slot, std::uint64_t generation, std::memory_order order) const;
+  [[nodiscard]] bool replied(const Ticket& ticket) const;
   base::Result<Answer> read_answer(const Ticket& ticket);
-  void count_rescue(const Ticket& ticket);
+  void count_rescue(const Ticket& ticket, std::uint32_t before);
   base::Error gone();
   [[nodiscard]] RequestSlot& request_slot(std::uint32_t slot) const;
   [[nodiscard]] const ReplySlot& reply_slot(std::uint32_t slot) const;
@@ -124,6 +167,7 @@ class Link {
   std::uint32_t items_max_ = 0;
   std::uint32_t text_bytes_max_ = 0;
   std::uint32_t deadline_default_us_ = 0;
+  std::uint32_t stream_ring_size_ = 0;
   base::Nanos spin_ns_ = 0;
 
   std::atomic<bool> dead_{false};

@@ -28,6 +28,21 @@ inline void spin_pause() { __builtin_ia32_pause(); }
 base::Nanos calibrated_spin_ns();
 inline constexpr base::Nanos kSpinMax = 50 * base::kMicrosecond;
 
+// Looks for `budget` nanoseconds whether done(). False when that was not long enough.
+template <typename Done>
+bool spin_until(base::Nanos budget, Done&& done) {
+  if (done()) return true;
+  if (budget == 0) return false;
+  const base::Nanos stop = base::now_ns() + budget;
+  do {
+    for (int i = 0; i < 16; ++i) {
+      if (done()) return true;
+      spin_pause();
+    }
+  } while (base::now_ns() < stop);
+  return false;
+}
+
 enum class FutexResult { kWoken, kTimedOut };
 
 // Sleeps while *word == expected, until a wake or for `timeout` nanoseconds (at least 1). Works on

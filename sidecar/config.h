@@ -54,6 +54,7 @@ struct Config {
     std::uint32_t slots = 64;  // requests in flight per connection
     std::uint64_t request_arena_bytes = 2ULL << 20;
     std::uint64_t reply_arena_bytes = 4ULL << 20;
+    std::uint32_t stream_ring_bytes = 16U << 10;  // per stream, in the reply arena
     std::vector<std::uint32_t> allow_uids;
     std::vector<std::uint32_t> allow_gids;
     std::int32_t spin_us = -1;  // -1: calibrated at start

@@ -3,6 +3,7 @@
 //   Request   what a client asked for, tokenized         intake    -> scheduler
 //   Batch     texts of one service that run together     scheduler -> executor
 //   Outcome   how a request ended                        executor  -> replier
+//   Stream    pieces that a client asked for             intake    -> streamer
 //
 // A stage owns what it holds and passes it on by move. Nothing moves backwards.
 #pragma once
@@ -79,6 +80,18 @@ struct Batch {
   std::uint32_t clients = 0;  // different ones
   // Requests whose last texts are in this batch: answered when it is done.
   std::vector<std::unique_ptr<Request>> finishing;
+};
+
+// Pieces that a client asked for, and how far they have come.
+struct Stream {
+  std::shared_ptr<ClientState> client;
+  std::uint32_t slot = 0;
+  std::uint64_t generation = 0;
+  base::Nanos deadline = 0;
+  shm::PingStream wanted{};   // the only source of pieces so far: it needs no model
+  std::uint32_t written = 0;  // pieces
+  base::Nanos next_at = 0;    // when the next piece is due
+  bool parked = false;        // the ring is full: waits until its reader has read on
 };
 
 // A request and how it ended.

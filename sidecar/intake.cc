@@ -94,6 +94,7 @@ void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submi
       return handle_describe(*client, submission);
     case shm::Op::kEmbed:
     case shm::Op::kClassify:
+    case shm::Op::kPingStream:
       break;
   }
   // seq_cst on both words, here and in drain(): either this request sees the drain, or the drain
@@ -101,6 +102,8 @@ void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submi
   taking_.store(true, std::memory_order_seq_cst);
   if (draining()) {
     replier_.refuse(*client, submission, {Code::kSidecarGone, "the sidecar is shutting down"});
+  } else if (shm::streams(submission.op)) {
+    handle_stream(client, submission);
   } else {
     handle_texts(client, submission);
   }
@@ -177,6 +180,48 @@ void Intake::handle_describe(ClientState& client, const shm::Submission& submiss
   }
   std::memcpy(reply.data(), text.data(), text.size());
   replier_.answer(client, submission, text.size());
+}
+
+void Intake::handle_stream(const std::shared_ptr<ClientState>& client,
+                           const shm::Submission& submission) {
+  shm::Connection& connection = *client->connection;
+  shm::PingStream wanted{};
+  if (submission.payload_size != sizeof wanted) {
+    return replier_.refuse(
+        *client, submission,
+        {Code::kInvalid, "a ping stream is asked for with " + std::to_string(sizeof wanted) +
+                             " bytes, not " + std::to_string(submission.payload_size)});
+  }
+  std::memcpy(&wanted, submission.inline_payload, sizeof wanted);
+  if (wanted.pieces == 0) {
+    return replier_.refuse(*client, submission,
+                           {Code::kInvalid, "a stream has at least one piece"});
+  }
+  if (wanted.piece_bytes > connection.piece_max()) {
+    return replier_.refuse(
+        *client, submission,
+        {Code::kTooLarge, "pieces of " + std::to_string(wanted.piece_bytes) +
+                              " bytes; the limit is " + std::to_string(connection.piece_max()) +
+                              ", half of transport.stream_ring_bytes"});
+  }
+  if (!connection.open_stream(submission)) {
+    return replier_.refuse(*client, submission,
+                           {Code::kBusy, "no room for a stream (transport.reply_arena_bytes)"},
+                           1000);
+  }
+  const Nanos now = base::now_ns();
+  downstream_.stream({.client = client,
+                      .slot = submission.slot,
+                      .generation = submission.generation,
+                      .deadline = now + deadline_of(submission),
+                      .wanted = wanted,
+                      .next_at = now});
+}
+
+// How long a request may take.
+Nanos Intake::deadline_of(const shm::Submission& submission) const {
+  return submission.deadline_us > 0 ? submission.deadline_us * base::kMicrosecond
+                                    : config_.scheduler.deadline_default_ms * base::kMillisecond;
 }
 
 // Splits a text list, tokenizes each text into `request`, and writes the items' reports. A text
@@ -276,10 +321,7 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   request->task = task;
   request->texts = submission.items;
   request->arrived = base::now_ns();
-  request->deadline =
-      request->arrived + (submission.deadline_us > 0
-                              ? submission.deadline_us * base::kMicrosecond
-                              : config_.scheduler.deadline_default_ms * base::kMillisecond);
+  request->deadline = request->arrived + deadline_of(submission);
   payload_.resize(submission.payload_size);
   CHECK(client->connection->copy_payload(submission, payload_));
   if (base::Status done = tokenize(service, payload_, *request); !done) {
@@ -291,7 +333,7 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
     outcome.push_back({std::move(request), base::ok()});
     return replier_.reply(std::move(outcome));
   }
-  Refused refused = submit_(std::move(request));
+  Refused refused = downstream_.submit(std::move(request));
   if (refused.request) {
     service.counters.errors.add();
     refuse(refused.why.code, refused.why.message, refused.retry_after_us);

@@ -31,14 +31,21 @@ struct Refused {
   base::Error why;
   std::uint32_t retry_after_us = 0;
 };
-using Submit = std::function<Refused(std::unique_ptr<Request>)>;
+
+// What intake hands on to, wired by the pipeline.
+struct Downstream {
+  std::function<Refused(std::unique_ptr<Request>)> submit;
+  std::function<void(Stream)> stream;
+  // A doorbell rang: a client has read on in a stream, perhaps in one that waits for room.
+  std::function<void()> room;
+};
 
 class Intake {
  public:
   // Starts to listen on config.socket: from now on clients can connect, and wait for run().
   static base::Result<std::unique_ptr<Intake>> open(const Config& config, Services& services,
                                                     Replier& replier, Counters& counters,
-                                                    Submit submit);
+                                                    Downstream downstream);
 
   // Serves until stop(). For one thread.
   void run();
@@ -61,7 +68,7 @@ class Intake {
   };
 
   Intake(const Config& config, Services& services, Replier& replier, Counters& counters,
-         Submit submit, shm::Listener listener);
+         Downstream downstream, shm::Listener listener);
 
   // intake.cc: requests
   bool sweep();
@@ -69,7 +76,9 @@ class Intake {
   void handle(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
   void handle_ping(ClientState& client, const shm::Submission& submission);
   void handle_describe(ClientState& client, const shm::Submission& submission);
+  void handle_stream(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
   void handle_texts(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
+  [[nodiscard]] base::Nanos deadline_of(const shm::Submission& submission) const;
   base::Status tokenize(const LoadedService& service, std::span<const std::byte> payload,
                         Request& request);
 
@@ -89,7 +98,7 @@ class Intake {
   Services& services_;
   Replier& replier_;
   Counters& counters_;
-  Submit submit_;
+  Downstream downstream_;
   std::optional<shm::Listener> listener_;  // until run() ends
   base::Fd epoll_;
   base::Fd stop_event_;

@@ -42,9 +42,12 @@ Pipeline::Pipeline(const Config& config, Services& services)
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
   Pipeline& self = *pipeline;
-  base::Result<std::unique_ptr<Intake>> intake = Intake::open(
-      config, services, self.replier_, self.counters_,
-      [&self](std::unique_ptr<Request> request) { return self.submit(std::move(request)); });
+  self.streamer_.emplace(self.replier_);
+  base::Result<std::unique_ptr<Intake>> intake =
+      Intake::open(config, services, self.replier_, self.counters_,
+                   {.submit = [&self](auto request) { return self.submit(std::move(request)); },
+                    .stream = [&self](Stream stream) { self.streamer_->add(std::move(stream)); },
+                    .room = [&self] { self.streamer_->room(); }});
   if (!intake) return intake.error();
   self.intake_ = *std::move(intake);
   self.execute_thread_ = std::thread([&self] { self.execute(); });
@@ -133,10 +136,12 @@ void Pipeline::run_batch(Batch batch) {
 }
 
 std::size_t Pipeline::drain(Nanos timeout) {
+  const Nanos deadline = base::now_ns() + timeout;
   intake_->drain();
+  const std::size_t streams = streamer_->drain(deadline);
   {
     std::unique_lock lock(mutex_);
-    idle_.wait_for(lock, std::chrono::nanoseconds(timeout),
+    idle_.wait_for(lock, std::chrono::nanoseconds(deadline - base::now_ns()),
                    [this] { return !running_ && scheduler_.queued_requests() == 0; });
     stopping_ = true;  // submit() refuses from here on: what is queued now is all there will be
   }
@@ -148,7 +153,7 @@ std::size_t Pipeline::drain(Nanos timeout) {
     for (auto& request : scheduler_.take_all())
       late.push_back({std::move(request), shutting_down()});
   }
-  const std::size_t count = late.size();
+  const std::size_t count = late.size() + streams;
   replier_.reply(std::move(late));
   stop();
   return count;
@@ -163,6 +168,7 @@ void Pipeline::stop() {
   if (execute_thread_.joinable()) execute_thread_.join();
   if (intake_) intake_->stop();
   if (intake_thread_.joinable()) intake_thread_.join();
+  streamer_.reset();  // intake hands nothing on any more
 }
 
 control::StatusReport Pipeline::report() const {

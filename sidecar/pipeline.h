@@ -1,10 +1,12 @@
-// The stages, wired: intake -> scheduler -> executor -> replier. The one place that names more than
-// one stage, and the one that knows threads: intake's, and the one that schedules and executes.
+// The stages, wired: intake -> scheduler -> executor -> replier, and intake -> streamer -> replier.
+// The one place that names more than one stage, and the one that knows threads: intake's, and the
+// one that schedules and executes.
 #pragma once
 
 #include <condition_variable>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <thread>
 
@@ -17,6 +19,7 @@
 #include "sidecar/replier.h"
 #include "sidecar/scheduler.h"
 #include "sidecar/services.h"
+#include "sidecar/streamer.h"
 
 namespace nacelle::sidecar {
 
@@ -47,6 +50,7 @@ class Pipeline {
   Counters counters_;
   Replier replier_;
   Executor executor_;
+  std::optional<Streamer> streamer_;  // until stop()
   std::unique_ptr<Intake> intake_;
 
   mutable std::mutex mutex_;  // guards everything down to the threads

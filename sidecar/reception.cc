@@ -7,6 +7,7 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <cerrno>
 #include <utility>
 
@@ -45,7 +46,8 @@ std::uint32_t whole_pages(std::uint64_t size) {
 shm::Geometry geometry_of(const Config& config) {
   return {.slots = config.transport.slots,
           .request_arena_size = whole_pages(config.transport.request_arena_bytes),
-          .reply_arena_size = whole_pages(config.transport.reply_arena_bytes)};
+          .reply_arena_size = whole_pages(config.transport.reply_arena_bytes),
+          .stream_ring_size = std::bit_ceil(config.transport.stream_ring_bytes)};
 }
 
 shm::Limits limits_of(const Config& config) {
@@ -57,12 +59,12 @@ shm::Limits limits_of(const Config& config) {
 }  // namespace
 
 Intake::Intake(const Config& config, Services& services, Replier& replier, Counters& counters,
-               Submit submit, shm::Listener listener)
+               Downstream downstream, shm::Listener listener)
     : config_(config),
       services_(services),
       replier_(replier),
       counters_(counters),
-      submit_(std::move(submit)),
+      downstream_(std::move(downstream)),
       listener_(std::move(listener)) {
   spin_ = config.transport.spin_us < 0 ? shm::calibrated_spin_ns()
                                        : config.transport.spin_us * base::kMicrosecond;
@@ -70,11 +72,11 @@ Intake::Intake(const Config& config, Services& services, Replier& replier, Count
 
 base::Result<std::unique_ptr<Intake>> Intake::open(const Config& config, Services& services,
                                                    Replier& replier, Counters& counters,
-                                                   Submit submit) {
+                                                   Downstream downstream) {
   base::Result<shm::Listener> listener = shm::Listener::listen(config.socket);
   if (!listener) return listener.error();
   std::unique_ptr<Intake> intake(
-      new Intake(config, services, replier, counters, std::move(submit), *std::move(listener)));
+      new Intake(config, services, replier, counters, std::move(downstream), *std::move(listener)));
   intake->epoll_.reset(::epoll_create1(EPOLL_CLOEXEC));
   intake->stop_event_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   const bool random = ::getrandom(&intake->epoch_, sizeof intake->epoch_, 0) ==
@@ -138,6 +140,7 @@ bool Intake::look_at_sockets(int timeout_ms) {
   std::array<epoll_event, kEventsMax> events;
   const int count = ::epoll_wait(epoll_.get(), events.data(), kEventsMax, timeout_ms);
   bool guests_spoke = false;
+  bool rang = false;
   for (int i = 0; i < count; ++i) {
     const int fd = events[static_cast<std::size_t>(i)].data.fd;
     if (fd == listener_->fd()) {
@@ -152,12 +155,16 @@ bool Intake::look_at_sockets(int timeout_ms) {
       continue;
     }
     const std::shared_ptr<ClientState> client = *owner;
-    if (client->connection->doorbell() == fd) continue;  // it has woken us: that is all it is for
+    if (client->connection->doorbell() == fd) {
+      rang = true;  // it has woken us; and perhaps it rang for a stream
+      continue;
+    }
     // A client has nothing to say on its socket: whatever happened there, it is over.
     char byte = 0;
     const bool spoke = ::recv(fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0;
     disconnect(client, spoke ? "the client wrote to its socket" : "the client hung up", spoke);
   }
+  if (rang) downstream_.room();
   if (guests_spoke || !guests_.empty()) greet_guests(base::now_ns());
   return count > 0;
 }

@@ -42,8 +42,8 @@ void Replier::count(const base::Error& error) {
   }
 }
 
-// Writes one reply; true when its client may be asleep on it.
-bool Replier::publish(const Outcome& outcome) {
+// Writes one reply; the result says how its client waits for it.
+shm::Waiter Replier::publish(const Outcome& outcome) {
   const Request& request = *outcome.request;
   shm::Connection& connection = *request.client->connection;
   LoadedService& service = services_.at(request.service);
@@ -67,8 +67,9 @@ bool Replier::publish(const Outcome& outcome) {
 void Replier::reply(std::vector<Outcome>&& outcomes) {
   std::vector<Sleeper> sleepers;
   for (Outcome& outcome : outcomes) {
-    const Request& request = *outcome.request;
-    if (publish(outcome)) sleepers.push_back({request.client, request.slot, request.generation});
+    if (const shm::Waiter waiter = publish(outcome)) {
+      sleepers.push_back({outcome.request->client, waiter});
+    }
   }
   wake(std::move(sleepers));
 }
@@ -76,17 +77,27 @@ void Replier::reply(std::vector<Outcome>&& outcomes) {
 void Replier::refuse(ClientState& client, const shm::Submission& submission,
                      const base::Error& error, std::uint32_t retry_after_us) {
   count(error);
-  if (client.connection->complete_error(submission.slot, submission.generation, error,
-                                        retry_after_us)) {
-    client.connection->wake(submission.slot, submission.generation);
+  if (const shm::Waiter waiter = client.connection->complete_error(
+          submission.slot, submission.generation, error, retry_after_us)) {
+    client.connection->wake(waiter);
   }
 }
 
 void Replier::answer(ClientState& client, const shm::Submission& submission,
                      std::uint64_t payload_size) {
-  if (client.connection->complete(submission.slot, submission.generation, {}, payload_size)) {
-    client.connection->wake(submission.slot, submission.generation);
+  if (const shm::Waiter waiter =
+          client.connection->complete(submission.slot, submission.generation, {}, payload_size)) {
+    client.connection->wake(waiter);
   }
+}
+
+void Replier::end_stream(ClientState& client, std::uint32_t slot, std::uint64_t generation,
+                         const base::Status& status, std::uint32_t pieces) {
+  if (!status) count(status.error());
+  const shm::Waiter waiter =
+      status ? client.connection->complete(slot, generation, {.items = pieces}, 0)
+             : client.connection->complete_error(slot, generation, status.error());
+  if (waiter) client.connection->wake(waiter);
 }
 
 void Replier::wake(std::vector<Sleeper> sleepers) {

@@ -31,19 +31,21 @@ class Replier {
               std::uint32_t retry_after_us = 0);
   // A reply whose payload intake has written itself (ping, describe).
   void answer(ClientState& client, const shm::Submission& submission, std::uint64_t payload_size);
+  // The end of a stream, with an error or with the number of its pieces.
+  void end_stream(ClientState& client, std::uint32_t slot, std::uint64_t generation,
+                  const base::Status& status, std::uint32_t pieces);
 
  private:
   struct Sleeper {
     std::shared_ptr<ClientState> client;
-    std::uint32_t slot = 0;
-    std::uint64_t generation = 0;
-    void wake() const { client->connection->wake(slot, generation); }
+    shm::Waiter waiter;
+    void wake() const { client->connection->wake(waiter); }
   };
 
   // Wakes done by the thread that replies; the rest is handed over.
   static constexpr std::size_t kDirectWakes = 2;
 
-  bool publish(const Outcome& outcome);
+  shm::Waiter publish(const Outcome& outcome);
   void count(const base::Error& error);
   void wake(std::vector<Sleeper> sleepers);
   void wake_loop();

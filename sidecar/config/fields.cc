@@ -46,6 +46,9 @@ std::vector<Field> fields(Config& c) {
        "Memory per connection for the texts of requests in flight."},
       {"transport.reply_arena_bytes", "bytes", U64{&c.transport.reply_arena_bytes, 64 * kKiB, kGiB},
        "Memory per connection for the results of requests in flight."},
+      {"transport.stream_ring_bytes", "bytes", U32{&c.transport.stream_ring_bytes, 4096, 1U << 20},
+       "Memory of the reply arena that each stream takes, rounded up to a power of two: what a "
+       "slow reader may leave unread before its stream waits for it."},
       {"transport.allow_uids", "", Ids{&c.transport.allow_uids},
        "Users that may connect besides root and the sidecar's own, by number."},
       {"transport.allow_gids", "", Ids{&c.transport.allow_gids},

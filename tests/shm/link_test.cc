@@ -46,9 +46,9 @@ int echo_all(Connection& connection) {
     const std::span<std::byte> reply = connection.reserve(submission, payload.size());
     CHECK(reply.size() == payload.size());
     std::memcpy(reply.data(), payload.data(), payload.size());
-    if (connection.complete(submission.slot, submission.generation, {.items = 1}, reply.size())) {
-      connection.wake(submission.slot, submission.generation);
-    }
+    const Waiter waiter =
+        connection.complete(submission.slot, submission.generation, {.items = 1}, reply.size());
+    if (waiter) connection.wake(waiter);
   }
 }
 

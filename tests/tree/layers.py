@@ -43,16 +43,17 @@ MODULES = (
     Module("sidecar", EVERY_HEADER,
            (*BASE, "shm", "kernels", "sidecar/files", "sidecar/config", "sidecar/store",
             "sidecar/tokenizer", "sidecar/model")),
-    # The stages do not know each other, with one arrow, forwards: what intake refuses or answers by
-    # itself goes straight to the replier.
+    # The stages do not know each other, with two arrows, forwards: what intake refuses or answers by
+    # itself goes straight to the replier, and streams end there.
     Module("sidecar/replier", ("sidecar/replier.h",), STAGE),
     Module("sidecar/executor", ("sidecar/executor.h",), STAGE),
     Module("sidecar/scheduler", ("sidecar/scheduler.h",), STAGE),
+    Module("sidecar/streamer", ("sidecar/streamer.h",), (*STAGE, "sidecar/replier")),
     Module("sidecar/intake", ("sidecar/intake.h",), (*STAGE, "sidecar/replier")),
     # The one place that names them all.
     Module("sidecar/pipeline", ("sidecar/pipeline.h",),
            (*STAGE, "sidecar/store", "sidecar/control", "sidecar/intake", "sidecar/scheduler",
-            "sidecar/executor", "sidecar/replier")),
+            "sidecar/executor", "sidecar/replier", "sidecar/streamer")),
     Module("sidecar/main", (),
            (*BASE, "kernels", "sidecar", "sidecar/config", "sidecar/store", "sidecar/control",
             "sidecar/pipeline")),
@@ -62,6 +63,7 @@ MODULES = (
 # Files of a module that do not carry its name.
 PART_OF = {
     "sidecar/reception": "sidecar/intake",  # how intake meets clients
+    "shm/link_stream": "shm",  # the link's streams
 }
 
 # Of a module's public headers, this one may see these only.

@@ -1,0 +1,168 @@
+#include "sidecar/streamer.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+namespace nacelle::sidecar {
+namespace {
+
+using base::Code;
+using base::Error;
+using base::Nanos;
+
+// Bytes of pieces that one stream may write before the others have their turn.
+constexpr std::uint64_t kTurnBytes = 64U << 10;
+
+// A parked stream is looked at this often without a bell, for its deadline, its reader's death and
+// its cancellation.
+constexpr Nanos kLookEvery = 20 * base::kMillisecond;
+
+Error shutting_down() { return {Code::kSidecarGone, "the sidecar is shutting down"}; }
+
+}  // namespace
+
+Streamer::Streamer(Replier& replier) : replier_(replier), thread_([this] { run(); }) {}
+
+Streamer::~Streamer() {
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+  }
+  work_.notify_one();
+  thread_.join();
+}
+
+void Streamer::add(Stream stream) {
+  bool refused = false;
+  {
+    const std::lock_guard lock(mutex_);
+    refused = draining_ || stopping_;
+    if (!refused) {
+      added_.push_back(std::move(stream));
+      running_ += 1;
+    }
+  }
+  if (refused) {
+    replier_.end_stream(*stream.client, stream.slot, stream.generation, shutting_down(), 0);
+  } else {
+    work_.notify_one();
+  }
+}
+
+void Streamer::room() {
+  {
+    const std::lock_guard lock(mutex_);
+    if (running_ == 0) return;  // the bell rang for a request
+    room_ = true;
+  }
+  work_.notify_one();
+}
+
+std::size_t Streamer::drain(Nanos deadline) {
+  std::size_t left = 0;
+  {
+    std::unique_lock lock(mutex_);
+    draining_ = true;
+    idle_.wait_for(lock, std::chrono::nanoseconds(std::max<Nanos>(deadline - base::now_ns(), 0)),
+                   [this] { return running_ == 0; });
+    left = running_;
+    stopping_ = true;
+  }
+  work_.notify_one();
+  return left;
+}
+
+void Streamer::run() {
+  for (;;) {
+    {
+      std::unique_lock lock(mutex_);
+      // When the first stream that is not parked is due; a parked one is looked at now and then.
+      Nanos wake_at = base::kNever;
+      for (const Stream& stream : streams_) {
+        wake_at = std::min(wake_at, stream.parked ? base::now_ns() + kLookEvery
+                                                  : std::min(stream.next_at, stream.deadline));
+      }
+      const auto called = [this] { return stopping_ || room_ || !added_.empty(); };
+      if (wake_at == base::kNever) {
+        work_.wait(lock, called);
+      } else if (const Nanos pause = wake_at - base::now_ns(); pause > 0) {
+        work_.wait_for(lock, std::chrono::nanoseconds(pause), called);
+      }
+      room_ = false;
+      for (Stream& stream : added_) streams_.push_back(std::move(stream));
+      added_.clear();
+      if (stopping_) break;
+    }
+    const Nanos now = base::now_ns();
+    for (Stream& stream : streams_) turn(stream, now);
+    const std::size_t ended =
+        std::erase_if(streams_, [](const Stream& stream) { return stream.client == nullptr; });
+    if (ended > 0) {
+      const std::lock_guard lock(mutex_);
+      running_ -= ended;
+      if (running_ == 0) idle_.notify_all();
+    }
+  }
+  for (Stream& stream : streams_) end(stream, shutting_down());
+  streams_.clear();
+  const std::lock_guard lock(mutex_);
+  running_ = 0;
+}
+
+// Why a stream must end before its time, or ok.
+base::Status Streamer::state_of(const Stream& stream, Nanos now) const {
+  const shm::Connection& connection = *stream.client->connection;
+  if (connection.closed() || connection.cancelled(stream.slot, stream.generation)) {
+    return Error{Code::kCancelled, "the client gave the stream up"};
+  }
+  if (now >= stream.deadline) {
+    return Error{Code::kDeadlineExceeded, "the deadline passed while the stream ran"};
+  }
+  return base::ok();
+}
+
+// Writes what is due and what there is room for, up to a turn's share.
+void Streamer::turn(Stream& stream, Nanos now) {
+  if (base::Status state = state_of(stream, now); !state) return end(stream, state);
+  if (now < stream.next_at) return;
+  write(stream, now);
+  if (stream.written == stream.wanted.pieces) end(stream, base::ok());
+}
+
+void Streamer::write(Stream& stream, Nanos now) {
+  shm::Connection& connection = *stream.client->connection;
+  const std::uint64_t size = shm::piece_size(stream.wanted.piece_bytes);
+  const std::uint32_t before = stream.written;
+  stream.parked = false;
+  for (std::uint64_t bytes = 0; bytes < kTurnBytes && stream.written < stream.wanted.pieces;
+       bytes += size) {
+    piece_.resize(stream.wanted.piece_bytes);
+    for (std::size_t i = 0; i < piece_.size(); ++i) {
+      piece_[i] = static_cast<std::byte>(stream.written + i);
+    }
+    if (!connection.write_piece(stream.slot, piece_)) {
+      stream.parked = true;
+      break;
+    }
+    stream.written += 1;
+    if (stream.wanted.interval_us > 0) {
+      stream.next_at = now + stream.wanted.interval_us * base::kMicrosecond;
+      break;
+    }
+  }
+  if (stream.written != before) {
+    if (const shm::Waiter waiter = connection.publish_pieces(stream.slot)) connection.wake(waiter);
+  }
+  // Only now, when all that was written can be seen: a reader that has nothing to read makes no
+  // room.
+  if (stream.parked && !connection.park_stream(stream.slot, size)) stream.parked = false;
+}
+
+// Ends the stream and marks it as ended.
+void Streamer::end(Stream& stream, const base::Status& status) {
+  replier_.end_stream(*stream.client, stream.slot, stream.generation, status, stream.written);
+  stream.client = nullptr;
+}
+
+}  // namespace nacelle::sidecar
