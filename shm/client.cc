@@ -16,6 +16,8 @@
 
 #include "shm/link.h"
 #include "shm/list_call.h"
+#include "shm/pending.h"
+#include "shm/stream.h"
 #include "sidecar/base/check.h"
 
 namespace nacelle {
@@ -89,6 +91,31 @@ base::Result<ServicePtr> parse_description(std::span<const std::byte> payload) {
     offset += size;
   }
   return ServicePtr(std::make_shared<Service>(std::move(service)));
+}
+
+// What can be refused before anything is sent.
+base::Status check_call(shm::Op op, std::string_view name, const Service& service,
+                        const shm::Link& link, std::span<const std::string_view> texts,
+                        std::span<float> out, std::span<shm::ItemReport> items) {
+  const std::uint32_t width = service.width(op);
+  if (width == 0) {
+    return Error{Code::kInvalid, "the service " + quoted(name) + " (" + service.info.architecture +
+                                     ") does not " +
+                                     (op == shm::Op::kEmbed ? "embed" : "classify")};
+  }
+  if (base::Status good = shm::check_texts(link, texts); !good) return good.error();
+  if (out.size() != texts.size() * width) {
+    // Exactly: a sidecar that came back with another model would else fill rows of another width.
+    return Error{Code::kInvalid, "the output has room for " + std::to_string(out.size()) +
+                                     " floats; " + std::to_string(texts.size()) + " rows of " +
+                                     std::to_string(width) + " are needed"};
+  }
+  if (!items.empty() && items.size() < texts.size()) {
+    return Error{Code::kInvalid, "items has room for " + std::to_string(items.size()) +
+                                     " entries; there are " + std::to_string(texts.size()) +
+                                     " texts"};
+  }
+  return base::ok();
 }
 
 }  // namespace
@@ -234,30 +261,20 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
     base::Status status = base::ok();
     if (!found) {
       status = found.error();
-    } else if ((*found)->width(op) == 0) {
-      return Error{Code::kInvalid, "the service " + quoted(service) + " (" +
-                                       (*found)->info.architecture + ") does not " +
-                                       (op == shm::Op::kEmbed ? "embed" : "classify")};
-    } else if (base::Status good = shm::check_texts(**link, texts); !good) {
+    } else if (base::Status good = check_call(op, service, **found, **link, texts, out, items);
+               !good) {
       return good.error();
-    } else if (out.size() != texts.size() * (*found)->width(op)) {
-      // Exactly: a sidecar that came back with another model would else fill rows of another width.
-      return Error{Code::kInvalid, "the output has room for " + std::to_string(out.size()) +
-                                       " floats; " + std::to_string(texts.size()) + " rows of " +
-                                       std::to_string((*found)->width(op)) + " are needed"};
-    } else if (!items.empty() && items.size() < texts.size()) {
-      return Error{Code::kInvalid, "items has room for " + std::to_string(items.size()) +
-                                       " entries; there are " + std::to_string(texts.size()) +
-                                       " texts"};
     } else {
-      status = shm::run_list({.op = op,
-                              .service = (*found)->handle,
-                              .width = (*found)->width(op),
-                              .texts = texts,
-                              .out = out,
-                              .items = items,
-                              .options = options},
-                             **link, report);
+      shm::ListRun list({.op = op,
+                         .service = (*found)->handle,
+                         .width = (*found)->width(op),
+                         .texts = texts,
+                         .out = out,
+                         .items = items,
+                         .options = options},
+                        *link);
+      status = list.run();
+      report = list.report();
     }
     if (status) return report;
     if (on_error != nullptr) *on_error = report;
@@ -316,6 +333,62 @@ base::Result<std::vector<Classification>> Client::classify(std::string_view serv
               .scores = {scores.begin(), scores.end()}};
   }
   return out;
+}
+
+base::Result<std::unique_ptr<Pending>> Client::start(shm::Op op, std::string_view service,
+                                                     std::vector<std::string_view> texts,
+                                                     std::span<float> out,
+                                                     std::span<shm::ItemReport> items,
+                                                     const CallOptions& options) {
+  CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify);
+  State& self = state();
+  std::shared_ptr<shm::Link> link;
+  ServicePtr known;
+  {
+    const std::lock_guard lock(self.mutex);
+    link = self.live.link;
+    const auto found = self.live.services.find(service);
+    if (found != self.live.services.end()) known = found->second;
+  }
+  if (!link || link->dead()) return Error{Code::kSidecarGone, "there is no live connection"};
+  if (!known) {
+    return Error{Code::kNotFound, "the service " + quoted(service) + " has not been described yet"};
+  }
+  if (base::Status good = check_call(op, service, *known, *link, texts, out, items); !good) {
+    return good.error();
+  }
+  const shm::ListCall call{.op = op,
+                           .service = known->handle,
+                           .width = known->width(op),
+                           .texts = {},
+                           .out = out,
+                           .items = items,
+                           .options = options};
+  return std::make_unique<Pending>(call, std::move(texts), std::move(link),
+                                   std::shared_ptr<const ServiceInfo>(known, &known->info));
+}
+
+base::Result<std::unique_ptr<Stream>> Client::ping_stream(std::uint32_t pieces,
+                                                          std::uint32_t piece_bytes,
+                                                          std::chrono::microseconds interval,
+                                                          const CallOptions& options) {
+  const auto interval_us =
+      static_cast<std::uint32_t>(std::clamp<std::int64_t>(interval.count(), 0, UINT32_MAX));
+  const shm::PingStream wanted{pieces, piece_bytes, interval_us, 0};
+  State& self = state();
+  base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
+  if (!link) return link.error();
+  const Nanos timeout = shm::bounded_ns(options.timeout);
+  const Nanos deadline = timeout > 0 ? base::now_ns() + timeout : shm::default_deadline(**link);
+  base::Result<shm::StreamTicket> ticket = (*link)->submit_stream(
+      {.op = shm::Op::kPingStream,
+       .deadline_us =
+           static_cast<std::uint32_t>(std::min<Nanos>(timeout / base::kMicrosecond, UINT32_MAX)),
+       .trace = options.trace},
+      sizeof wanted, deadline,
+      [&](std::span<std::byte> out) { std::memcpy(out.data(), &wanted, sizeof wanted); });
+  if (!ticket) return ticket.error();
+  return std::make_unique<Stream>(*std::move(link), *std::move(ticket));
 }
 
 base::Status Client::ping(std::span<std::byte> data) {

@@ -74,6 +74,9 @@ struct Classification {
   std::vector<float> scores;  // in the order of ServiceInfo::labels
 };
 
+class Pending;  // shm/pending.h
+class Stream;   // shm/stream.h
+
 class Client {
  public:
   // kUnavailable when no sidecar listens in time, kDenied or kVersionMismatch when it refuses.
@@ -103,6 +106,22 @@ class Client {
                                std::span<const std::string_view> texts, std::span<float> out,
                                std::span<shm::ItemReport> items, const CallOptions& options = {},
                                CallReport* on_error = nullptr);
+
+  // The same without waiting, for event loops: see Pending. Nothing is asked of a sidecar that this
+  // client does not know yet: kSidecarGone when there is no live connection, kNotFound when the
+  // service has not been described on it; a waiting call (describe) mends both. `out`, `items` and
+  // the texts' bytes must live as long as the call.
+  base::Result<std::unique_ptr<Pending>> start(shm::Op op, std::string_view service,
+                                               std::vector<std::string_view> texts,
+                                               std::span<float> out,
+                                               std::span<shm::ItemReport> items,
+                                               const CallOptions& options = {});
+
+  // `pieces` pieces of `piece_bytes` bytes, one every `interval` (0: as fast as they are read): a
+  // stream without work. Byte j of piece i is the low byte of i + j.
+  base::Result<std::unique_ptr<Stream>> ping_stream(std::uint32_t pieces, std::uint32_t piece_bytes,
+                                                    std::chrono::microseconds interval = {},
+                                                    const CallOptions& options = {});
 
   // Sends `data` and receives it back into the same memory: a round trip without work.
   base::Status ping(std::span<std::byte> data);

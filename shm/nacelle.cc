@@ -11,9 +11,17 @@
 #include <vector>
 
 #include "shm/client.h"
+#include "shm/pending.h"
+#include "shm/stream.h"
 
 struct nacelle_client {
   std::unique_ptr<nacelle::Client> client;
+};
+struct nacelle_pending {
+  std::unique_ptr<nacelle::Pending> call;
+};
+struct nacelle_stream {
+  std::unique_ptr<nacelle::Stream> stream;
 };
 
 namespace {
@@ -59,6 +67,51 @@ void write_versioned(Struct full, Struct* out) {
   std::memcpy(out, &full, std::min<std::size_t>(size, sizeof full));
 }
 
+// The caller's texts as views; an error names the one that is NULL.
+nacelle::base::Result<std::vector<std::string_view>> views_of(const nacelle_text* texts,
+                                                              std::size_t count) {
+  std::vector<std::string_view> views(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    if (texts[i].data == nullptr && texts[i].size > 0) {
+      return Error{Code::kInvalid, "text " + std::to_string(i) + " is NULL"};
+    }
+    views[i] = std::string_view(texts[i].data, texts[i].size);
+  }
+  return views;
+}
+
+std::span<nacelle::shm::ItemReport> items_of(nacelle_item* items, std::size_t count) {
+  return {reinterpret_cast<nacelle::shm::ItemReport*>(items), items != nullptr ? count : 0};
+}
+
+nacelle::CallOptions options_of(const nacelle_call* call) {
+  const nacelle_call wanted = read_versioned(call);
+  return {.timeout = std::chrono::milliseconds(wanted.timeout_ms), .trace = wanted.trace};
+}
+
+void write_report(const nacelle::CallReport& from, nacelle_report* report) {
+  if (report == nullptr) return;
+  nacelle_report full{};
+  full.items_failed = from.items_failed;
+  full.queue_us = from.queue_us;
+  full.compute_us = from.compute_us;
+  full.batch_texts = from.batch_texts;
+  full.batch_clients = from.batch_clients;
+  full.retry_after_us = from.retry_after_us;
+  write_versioned(full, report);
+}
+
+void write_description(const nacelle::ServiceInfo& info, nacelle_description* description) {
+  nacelle_description full{};
+  full.embed_width = info.embed_width;
+  full.labels = static_cast<uint32_t>(info.labels.size());
+  full.tokens_max = info.tokens_max;
+  full.multi_label = info.multi_label ? 1 : 0;
+  info.digest.copy(full.digest, sizeof full.digest - 1);
+  info.architecture.copy(full.architecture, sizeof full.architecture - 1);
+  write_versioned(full, description);
+}
+
 nacelle_status run(nacelle::shm::Op op, nacelle_client* client, const char* service,
                    const nacelle_text* texts, std::size_t count, const nacelle_call* call,
                    float* out, std::size_t capacity, nacelle_item* items,
@@ -68,32 +121,34 @@ nacelle_status run(nacelle::shm::Op op, nacelle_client* client, const char* serv
         (out == nullptr && capacity > 0)) {
       return failed({Code::kInvalid, "client, service, texts and the output must not be NULL"});
     }
-    std::vector<std::string_view> views(count);
-    for (std::size_t i = 0; i < count; ++i) {
-      if (texts[i].data == nullptr && texts[i].size > 0) {
-        return failed({Code::kInvalid, "text " + std::to_string(i) + " is NULL"});
-      }
-      views[i] = std::string_view(texts[i].data, texts[i].size);
-    }
-    const nacelle_call wanted = read_versioned(call);
+    const auto views = views_of(texts, count);
+    if (!views) return failed(views.error());
     nacelle::CallReport on_error;
     const nacelle::base::Result<nacelle::CallReport> done = client->client->run(
-        op, service, views, {out, capacity},
-        {reinterpret_cast<nacelle::shm::ItemReport*>(items), items != nullptr ? count : 0},
-        {.timeout = std::chrono::milliseconds(wanted.timeout_ms), .trace = wanted.trace},
-        &on_error);
-    if (report != nullptr) {
-      const nacelle::CallReport& from = done ? *done : on_error;
-      nacelle_report full{};
-      full.items_failed = from.items_failed;
-      full.queue_us = from.queue_us;
-      full.compute_us = from.compute_us;
-      full.batch_texts = from.batch_texts;
-      full.batch_clients = from.batch_clients;
-      full.retry_after_us = from.retry_after_us;
-      write_versioned(full, report);
-    }
+        op, service, *views, {out, capacity}, items_of(items, count), options_of(call), &on_error);
+    write_report(done ? *done : on_error, report);
     return done ? NACELLE_OK : failed(done.error());
+  });
+}
+
+nacelle_status start(nacelle::shm::Op op, nacelle_client* client, const char* service,
+                     const nacelle_text* texts, std::size_t count, const nacelle_call* call,
+                     float* out, std::size_t capacity, nacelle_item* items,
+                     nacelle_description* description, nacelle_pending** pending) noexcept {
+  return guarded([&] {
+    if (client == nullptr || service == nullptr || (texts == nullptr && count > 0) ||
+        (out == nullptr && capacity > 0) || pending == nullptr) {
+      return failed(
+          {Code::kInvalid, "client, service, texts, the output and pending must not be NULL"});
+    }
+    auto views = views_of(texts, count);
+    if (!views) return failed(views.error());
+    auto started = client->client->start(op, service, *std::move(views), {out, capacity},
+                                         items_of(items, count), options_of(call));
+    if (!started) return failed(started.error());
+    if (description != nullptr) write_description((*started)->service(), description);
+    *pending = new nacelle_pending{*std::move(started)};
+    return NACELLE_OK;
   });
 }
 
@@ -126,14 +181,7 @@ nacelle_status nacelle_describe(nacelle_client* client, const char* service,
     }
     const auto info = client->client->describe(service);
     if (!info) return failed(info.error());
-    nacelle_description full{};
-    full.embed_width = (*info)->embed_width;
-    full.labels = static_cast<uint32_t>((*info)->labels.size());
-    full.tokens_max = (*info)->tokens_max;
-    full.multi_label = (*info)->multi_label ? 1 : 0;
-    (*info)->digest.copy(full.digest, sizeof full.digest - 1);
-    (*info)->architecture.copy(full.architecture, sizeof full.architecture - 1);
-    write_versioned(full, description);
+    write_description(**info, description);
     return NACELLE_OK;
   });
 }
@@ -171,6 +219,80 @@ nacelle_status nacelle_classify(nacelle_client* client, const char* service,
   return run(nacelle::shm::Op::kClassify, client, service, texts, count, call, scores, capacity,
              items, report);
 }
+
+nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
+                                   const nacelle_text* texts, size_t count,
+                                   const nacelle_call* call, float* vectors, size_t capacity,
+                                   nacelle_item* items, nacelle_description* description,
+                                   nacelle_pending** pending) {
+  return start(nacelle::shm::Op::kEmbed, client, service, texts, count, call, vectors, capacity,
+               items, description, pending);
+}
+
+nacelle_status nacelle_start_classify(nacelle_client* client, const char* service,
+                                      const nacelle_text* texts, size_t count,
+                                      const nacelle_call* call, float* scores, size_t capacity,
+                                      nacelle_item* items, nacelle_description* description,
+                                      nacelle_pending** pending) {
+  return start(nacelle::shm::Op::kClassify, client, service, texts, count, call, scores, capacity,
+               items, description, pending);
+}
+
+nacelle_status nacelle_pending_advance(nacelle_pending* pending, int* done,
+                                       nacelle_report* report) {
+  return guarded([&] {
+    if (pending == nullptr || done == nullptr) {
+      return failed({Code::kInvalid, "pending and done must not be NULL"});
+    }
+    nacelle::CallReport on_error;
+    const auto state = pending->call->advance(&on_error);
+    *done = state && *state ? 1 : 0;
+    if (!state) {
+      write_report(on_error, report);
+      return failed(state.error());
+    }
+    if (*state) write_report(**state, report);
+    return NACELLE_OK;
+  });
+}
+
+int nacelle_pending_fd(const nacelle_pending* pending) { return pending->call->fd(); }
+
+void nacelle_pending_free(nacelle_pending* pending) { delete pending; }
+
+nacelle_status nacelle_ping_stream(nacelle_client* client, uint32_t pieces, uint32_t piece_size,
+                                   uint32_t interval_us, const nacelle_call* call,
+                                   nacelle_stream** stream) {
+  return guarded([&] {
+    if (client == nullptr || stream == nullptr) {
+      return failed({Code::kInvalid, "client and stream must not be NULL"});
+    }
+    auto made = client->client->ping_stream(
+        pieces, piece_size, std::chrono::microseconds(interval_us), options_of(call));
+    if (!made) return failed(made.error());
+    *stream = new nacelle_stream{*std::move(made)};
+    return NACELLE_OK;
+  });
+}
+
+nacelle_status nacelle_stream_next(nacelle_stream* stream, const void** data, size_t* size) {
+  return guarded([&] {
+    if (stream == nullptr || data == nullptr || size == nullptr) {
+      return failed({Code::kInvalid, "stream, data and size must not be NULL"});
+    }
+    *data = nullptr;
+    *size = 0;
+    const auto piece = stream->stream->next();
+    if (!piece) return failed(piece.error());
+    if (!*piece) return NACELLE_OK;
+    static const char empty = 0;  // so that a piece of no bytes is not the end
+    *data = (*piece)->empty() ? static_cast<const void*>(&empty) : (*piece)->data();
+    *size = (*piece)->size();
+    return NACELLE_OK;
+  });
+}
+
+void nacelle_stream_free(nacelle_stream* stream) { delete stream; }
 
 nacelle_status nacelle_ping(nacelle_client* client, void* data, size_t size) {
   return guarded([&] {

@@ -26,6 +26,8 @@ extern "C" {
 #define NACELLE_API __attribute__((visibility("default")))
 
 typedef struct nacelle_client nacelle_client;
+typedef struct nacelle_pending nacelle_pending;
+typedef struct nacelle_stream nacelle_stream;
 
 /* What a caller can do about it. The numbers never change. */
 typedef enum nacelle_status {
@@ -126,6 +128,57 @@ NACELLE_API nacelle_status nacelle_classify(nacelle_client* client, const char* 
                                             const nacelle_call* call, float* scores,
                                             size_t capacity, nacelle_item* items,
                                             nacelle_report* report);
+
+/* The same without waiting, for event loops. The call is under way when *pending is set: advance it
+ * at once, and again whenever nacelle_pending_fd() is readable, until it is done. Nothing is asked
+ * of a sidecar that this client does not know yet: NACELLE_SIDECAR_GONE when there is no live
+ * connection, NACELLE_NOT_FOUND when the service has not been described on it; nacelle_describe()
+ * (which waits) mends both. texts' bytes, the output and items must live until the call is done or
+ * freed. *description, unless NULL, is the service whose rows these will be; its size is set by the
+ * caller. All pending calls of one client share a descriptor: start, advance and free them under
+ * one lock, or from one thread, and advance all of them when it is readable. */
+NACELLE_API nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
+                                               const nacelle_text* texts, size_t count,
+                                               const nacelle_call* call, float* vectors,
+                                               size_t capacity, nacelle_item* items,
+                                               nacelle_description* description,
+                                               nacelle_pending** pending);
+NACELLE_API nacelle_status nacelle_start_classify(nacelle_client* client, const char* service,
+                                                  const nacelle_text* texts, size_t count,
+                                                  const nacelle_call* call, float* scores,
+                                                  size_t capacity, nacelle_item* items,
+                                                  nacelle_description* description,
+                                                  nacelle_pending** pending);
+
+/* Goes on with a call as far as it can without waiting; *done becomes 1 when it has ended well.
+ * Any status but NACELLE_OK has ended it, too. report may be NULL. */
+NACELLE_API nacelle_status nacelle_pending_advance(nacelle_pending* pending, int* done,
+                                                   nacelle_report* report);
+
+/* A descriptor that is readable when there may be something to advance. It belongs to the client:
+ * never read, write or close it, and stop watching it before the last pending call is freed. */
+NACELLE_API int nacelle_pending_fd(const nacelle_pending* pending);
+
+/* Frees a call; one that has not ended is given up. NULL is allowed. May come after
+ * nacelle_close(). */
+NACELLE_API void nacelle_pending_free(nacelle_pending* pending);
+
+/* A stream without work: `pieces` pieces of `piece_size` bytes, one every interval_us (0: as fast
+ * as they are read). Byte j of piece i is the low byte of i + j. call->timeout_ms bounds the whole
+ * stream. A stream is for one thread at a time. */
+NACELLE_API nacelle_status nacelle_ping_stream(nacelle_client* client, uint32_t pieces,
+                                               uint32_t piece_size, uint32_t interval_us,
+                                               const nacelle_call* call, nacelle_stream** stream);
+
+/* Waits for the next piece: *data[*size], valid until the next call on this stream; *data is NULL
+ * at the end. A reader that is slow makes its own stream wait, and no other. Any status but
+ * NACELLE_OK has ended the stream. */
+NACELLE_API nacelle_status nacelle_stream_next(nacelle_stream* stream, const void** data,
+                                               size_t* size);
+
+/* Frees a stream; one that has not ended is given up, and the sidecar stops working on it. NULL is
+ * allowed. */
+NACELLE_API void nacelle_stream_free(nacelle_stream* stream);
 
 /* Sends data[size] and receives it back: a round trip without work. size <= 1 MiB. */
 NACELLE_API nacelle_status nacelle_ping(nacelle_client* client, void* data, size_t size);

@@ -1,9 +1,9 @@
 // The nouns that move through the sidecar, in the order in which they come to be:
 //
-//   Request   what a client asked for, tokenized         intake    -> scheduler
-//   Batch     texts of one service that run together     scheduler -> executor
-//   Outcome   how a request ended                        executor  -> replier
-//   Stream    pieces that a client asked for             intake    -> streamer
+//   Request         what a client asked for, tokenized         intake    -> scheduler
+//   Batch           texts of one service that run together     scheduler -> executor
+//   Outcome         how a request ended                        executor  -> replier
+//   StreamRequest   pieces that a client asked for             intake    -> streamer
 //
 // A stage owns what it holds and passes it on by move. Nothing moves backwards.
 #pragma once
@@ -83,7 +83,7 @@ struct Batch {
 };
 
 // Pieces that a client asked for, and how far they have come.
-struct Stream {
+struct StreamRequest {
   std::shared_ptr<ClientState> client;
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;

@@ -35,7 +35,7 @@ struct Refused {
 // What intake hands on to, wired by the pipeline.
 struct Downstream {
   std::function<Refused(std::unique_ptr<Request>)> submit;
-  std::function<void(Stream)> stream;
+  std::function<void(StreamRequest)> stream;
   // A doorbell rang: a client has read on in a stream, perhaps in one that waits for room.
   std::function<void()> room;
 };

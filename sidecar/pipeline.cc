@@ -43,11 +43,11 @@ base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Se
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
   Pipeline& self = *pipeline;
   self.streamer_.emplace(self.replier_);
-  base::Result<std::unique_ptr<Intake>> intake =
-      Intake::open(config, services, self.replier_, self.counters_,
-                   {.submit = [&self](auto request) { return self.submit(std::move(request)); },
-                    .stream = [&self](Stream stream) { self.streamer_->add(std::move(stream)); },
-                    .room = [&self] { self.streamer_->room(); }});
+  base::Result<std::unique_ptr<Intake>> intake = Intake::open(
+      config, services, self.replier_, self.counters_,
+      {.submit = [&self](auto request) { return self.submit(std::move(request)); },
+       .stream = [&self](StreamRequest stream) { self.streamer_->add(std::move(stream)); },
+       .room = [&self] { self.streamer_->room(); }});
   if (!intake) return intake.error();
   self.intake_ = *std::move(intake);
   self.execute_thread_ = std::thread([&self] { self.execute(); });

@@ -33,7 +33,7 @@ Streamer::~Streamer() {
   thread_.join();
 }
 
-void Streamer::add(Stream stream) {
+void Streamer::add(StreamRequest stream) {
   bool refused = false;
   {
     const std::lock_guard lock(mutex_);
@@ -79,7 +79,7 @@ void Streamer::run() {
       std::unique_lock lock(mutex_);
       // When the first stream that is not parked is due; a parked one is looked at now and then.
       Nanos wake_at = base::kNever;
-      for (const Stream& stream : streams_) {
+      for (const StreamRequest& stream : streams_) {
         wake_at = std::min(wake_at, stream.parked ? base::now_ns() + kLookEvery
                                                   : std::min(stream.next_at, stream.deadline));
       }
@@ -90,28 +90,28 @@ void Streamer::run() {
         work_.wait_for(lock, std::chrono::nanoseconds(pause), called);
       }
       room_ = false;
-      for (Stream& stream : added_) streams_.push_back(std::move(stream));
+      for (StreamRequest& stream : added_) streams_.push_back(std::move(stream));
       added_.clear();
       if (stopping_) break;
     }
     const Nanos now = base::now_ns();
-    for (Stream& stream : streams_) turn(stream, now);
-    const std::size_t ended =
-        std::erase_if(streams_, [](const Stream& stream) { return stream.client == nullptr; });
+    for (StreamRequest& stream : streams_) turn(stream, now);
+    const std::size_t ended = std::erase_if(
+        streams_, [](const StreamRequest& stream) { return stream.client == nullptr; });
     if (ended > 0) {
       const std::lock_guard lock(mutex_);
       running_ -= ended;
       if (running_ == 0) idle_.notify_all();
     }
   }
-  for (Stream& stream : streams_) end(stream, shutting_down());
+  for (StreamRequest& stream : streams_) end(stream, shutting_down());
   streams_.clear();
   const std::lock_guard lock(mutex_);
   running_ = 0;
 }
 
 // Why a stream must end before its time, or ok.
-base::Status Streamer::state_of(const Stream& stream, Nanos now) const {
+base::Status Streamer::state_of(const StreamRequest& stream, Nanos now) const {
   const shm::Connection& connection = *stream.client->connection;
   if (connection.closed() || connection.cancelled(stream.slot, stream.generation)) {
     return Error{Code::kCancelled, "the client gave the stream up"};
@@ -123,14 +123,14 @@ base::Status Streamer::state_of(const Stream& stream, Nanos now) const {
 }
 
 // Writes what is due and what there is room for, up to a turn's share.
-void Streamer::turn(Stream& stream, Nanos now) {
+void Streamer::turn(StreamRequest& stream, Nanos now) {
   if (base::Status state = state_of(stream, now); !state) return end(stream, state);
   if (now < stream.next_at) return;
   write(stream, now);
   if (stream.written == stream.wanted.pieces) end(stream, base::ok());
 }
 
-void Streamer::write(Stream& stream, Nanos now) {
+void Streamer::write(StreamRequest& stream, Nanos now) {
   shm::Connection& connection = *stream.client->connection;
   const std::uint64_t size = shm::piece_size(stream.wanted.piece_bytes);
   const std::uint32_t before = stream.written;
@@ -160,7 +160,7 @@ void Streamer::write(Stream& stream, Nanos now) {
 }
 
 // Ends the stream and marks it as ended.
-void Streamer::end(Stream& stream, const base::Status& status) {
+void Streamer::end(StreamRequest& stream, const base::Status& status) {
   replier_.end_stream(*stream.client, stream.slot, stream.generation, status, stream.written);
   stream.client = nullptr;
 }

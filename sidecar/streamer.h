@@ -29,7 +29,7 @@ class Streamer {
 
   // Any thread. Takes a stream whose ring has been opened. Never more than all slots of all
   // clients.
-  void add(Stream stream);
+  void add(StreamRequest stream);
   // Any thread: some reader has read on.
   void room();
   // From now on streams are refused; returns when those that run have ended, at `deadline` at the
@@ -38,19 +38,19 @@ class Streamer {
 
  private:
   void run();
-  void turn(Stream& stream, base::Nanos now);
-  [[nodiscard]] base::Status state_of(const Stream& stream, base::Nanos now) const;
-  void write(Stream& stream, base::Nanos now);
-  void end(Stream& stream, const base::Status& status);
+  void turn(StreamRequest& stream, base::Nanos now);
+  [[nodiscard]] base::Status state_of(const StreamRequest& stream, base::Nanos now) const;
+  void write(StreamRequest& stream, base::Nanos now);
+  void end(StreamRequest& stream, const base::Status& status);
 
   Replier& replier_;
-  std::vector<Stream> streams_;   // the thread's own
-  std::vector<std::byte> piece_;  // the same
+  std::vector<StreamRequest> streams_;  // the thread's own
+  std::vector<std::byte> piece_;        // the same
 
   std::mutex mutex_;  // guards everything below
   std::condition_variable work_;
   std::condition_variable idle_;
-  std::vector<Stream> added_;
+  std::vector<StreamRequest> added_;
   bool room_ = false;
   bool draining_ = false;
   bool stopping_ = false;

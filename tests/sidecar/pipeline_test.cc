@@ -17,104 +17,13 @@
 #include <thread>
 #include <vector>
 
-#include "kernels/kernels.h"
-#include "shm/client.h"
-#include "shm/link.h"
-#include "sidecar/base/bytes.h"
-#include "tests/support/temp_dir.h"
+#include "tests/sidecar/pipeline_fixture.h"
 
 namespace nacelle::sidecar {
 namespace {
 
 using nacelle::testing::TempDir;
 using ::testing::HasSubstr;
-
-constexpr std::string_view kGood = "정말 재미있는 영화였어요";
-constexpr std::string_view kBad = "시간 낭비, 최악의 영화";
-
-class PipelineTest : public ::testing::Test {
- protected:
-  // The model is loaded once; each test gets a pipeline of its own around it.
-  static void SetUpTestSuite() {
-    auto backend = kernels::create_backend("auto", 2);
-    CHECK(backend.has_value());
-    backend_ = backend->release();
-    Config config;
-    config.services = {{"sentiment", NACELLE_SOURCE_DIR "/tests/data/nsmc-bert-ko"}};
-    auto services = Services::load(config, *backend_);
-    CHECK(services.has_value());
-    services_ = new Services(*std::move(services));
-  }
-  static void TearDownTestSuite() {
-    delete services_;
-    delete backend_;
-  }
-
-  void SetUp() override {
-    config_.socket = dir_ / "nacelle.sock";
-    config_.control.socket = dir_ / "control.sock";
-  }
-  void start() {
-    auto pipeline = Pipeline::start(config_, *services_);
-    ASSERT_TRUE(pipeline) << pipeline.error().message;
-    pipeline_ = *std::move(pipeline);
-  }
-  std::unique_ptr<Client> connect() {
-    auto client = Client::connect({.socket = config_.socket, .name = "test"});
-    CHECK(client.has_value());
-    return *std::move(client);
-  }
-  // A connection without the client library's manners.
-  std::shared_ptr<shm::Link> raw() {
-    auto link = shm::Link::open(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
-    CHECK(link.has_value());
-    return *link;
-  }
-  // Sends bytes as they are.
-  static base::Result<shm::Ticket> send(shm::Link& link, const shm::CallFields& fields,
-                                        const std::string& payload) {
-    return link.submit(fields, static_cast<std::uint32_t>(payload.size()),
-                       base::now_ns() + 20 * base::kSecond, [&](std::span<std::byte> out) {
-                         base::copy_bytes(out.data(), payload.data(), payload.size());
-                       });
-  }
-  // One good text to embed.
-  static base::Result<shm::Ticket> send_text(shm::Link& link);
-  // Sends bytes as they are, and tells what came back.
-  static shm::ReplyFields ask(shm::Link& link, const shm::CallFields& fields,
-                              const std::string& payload) {
-    const auto ticket = send(link, fields, payload);
-    CHECK(ticket.has_value());
-    auto answer = link.wait(*ticket);
-    CHECK(answer.has_value());
-    const shm::ReplyFields reply = answer->fields;
-    link.finish(*ticket);
-    return reply;
-  }
-
-  static kernels::Backend* backend_;
-  static Services* services_;
-  TempDir dir_;
-  Config config_;
-  std::unique_ptr<Pipeline> pipeline_;
-};
-kernels::Backend* PipelineTest::backend_ = nullptr;
-Services* PipelineTest::services_ = nullptr;
-
-std::string text_list(const std::vector<std::string>& texts) {
-  std::string sizes;
-  std::string bytes;
-  for (const std::string& text : texts) {
-    const auto size = static_cast<std::uint32_t>(text.size());
-    sizes.append(reinterpret_cast<const char*>(&size), sizeof size);
-    bytes += text;
-  }
-  return sizes + bytes;
-}
-
-base::Result<shm::Ticket> PipelineTest::send_text(shm::Link& link) {
-  return send(link, {.op = shm::Op::kEmbed, .items = 1}, text_list({std::string(kGood)}));
-}
 
 TEST_F(PipelineTest, ClassifiesAndEmbeds) {
   start();
