@@ -133,6 +133,10 @@ struct Client::State {
       options.socket = path != nullptr && *path != '\0' ? path : "/run/nacelle/nacelle.sock";
     }
     if (options.name.empty()) options.name = program_invocation_short_name;
+    if (options.transport.empty()) {
+      const char* transport = std::getenv("NACELLE_TRANSPORT");
+      options.transport = transport != nullptr && *transport != '\0' ? transport : "shm";
+    }
   }
 
   // A live link, made if there is none. Waits for a sidecar that is not there until `deadline`.
@@ -142,6 +146,7 @@ struct Client::State {
     if (live.link) rescued_before += live.link->rescued_by_timeout();
     live = {};
     shm::Hello hello;
+    if (options.transport == "socket") hello.features = shm::kFeatureCarry;
     std::memcpy(hello.name, options.name.data(),
                 std::min(options.name.size(), sizeof hello.name - 1));
     std::minstd_rand random(std::random_device{}());
@@ -231,6 +236,11 @@ Client::State& Client::state() const {
 
 base::Result<std::unique_ptr<Client>> Client::connect(const ClientOptions& options) {
   auto state = std::make_unique<State>(options);
+  if (const std::string& transport = state->options.transport;
+      transport != "shm" && transport != "socket") {
+    return Error{Code::kInvalid, "the transport is " + quoted(transport) +
+                                     " (NACELLE_TRANSPORT); there are \"shm\" and \"socket\""};
+  }
   base::Result<std::shared_ptr<shm::Link>> link = state->link(state->connect_deadline());
   if (!link) return link.error();
   return std::unique_ptr<Client>(new Client(std::move(state)));

@@ -29,6 +29,8 @@ namespace nacelle {
 struct ClientOptions {
   std::string socket = {};  // "": $NACELLE_SOCKET, else /run/nacelle/nacelle.sock
   std::string name = {};    // shown by nacellectl; "": the program's name
+  // "shm"; "socket" for places where memory cannot be shared: the same answers as messages, slower.
+  std::string transport = {};  // "": $NACELLE_TRANSPORT, else shm
   // How long connect() waits for a sidecar that is still starting, and a call for one to come back.
   std::chrono::milliseconds connect_timeout{5000};
 };

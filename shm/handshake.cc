@@ -166,6 +166,8 @@ bool wait_for(int socket, short events, base::Nanos deadline) {
   }
 }
 
+}  // namespace
+
 // The answer and its descriptors, which are closed again when they are not what was promised.
 base::Result<Greeting> read_welcome(base::Fd socket, const std::string& path) {
   Greeting greeting;
@@ -208,16 +210,17 @@ base::Result<Greeting> read_welcome(base::Fd socket, const std::string& path) {
     return Error{static_cast<Code>(welcome.code),
                  "the sidecar at " + path + " refused the connection: " + text_of(welcome.message)};
   }
-  if (received != kWelcomeFds || (message.msg_flags & MSG_CTRUNC) != 0) {
+  const bool carried = (welcome.features & kFeatureCarry) != 0;
+  const std::size_t promised = carried ? 0 : kWelcomeFds;
+  if (received != promised || (message.msg_flags & MSG_CTRUNC) != 0) {
     return Error{Code::kInvalid, "the sidecar at " + path + " sent " + std::to_string(received) +
-                                     " descriptors instead of 3. Is this process out of "
+                                     " descriptors instead of " + std::to_string(promised) +
+                                     ". Is this process out of "
                                      "descriptors (ulimit -n)?"};
   }
   greeting.socket = std::move(socket);
   return greeting;
 }
-
-}  // namespace
 
 base::Result<Greeting> greet(const std::string& path, const Hello& hello, base::Nanos deadline) {
   base::Result<sockaddr_un> address = address_of(path);

@@ -15,6 +15,7 @@
 #include <span>
 #include <string>
 
+#include "shm/carry.h"
 #include "shm/layout.h"
 #include "sidecar/base/fd.h"
 #include "sidecar/base/result.h"
@@ -30,7 +31,7 @@ struct Hello {
   std::uint32_t magic = kHelloMagic;
   std::uint16_t version_major = kVersionMajor;
   std::uint16_t version_minor = kVersionMinor;
-  std::uint64_t features = 0;  // bits the client knows
+  std::uint64_t features = 0;  // bits the client wants: kFeatureCarry
   std::uint8_t reserved[16] = {};
   char name[64] = {};  // for people; padded with 0
 };
@@ -41,7 +42,7 @@ struct Welcome {
   std::uint32_t magic = kWelcomeMagic;
   std::uint16_t version_major = kVersionMajor;
   std::uint16_t version_minor = kVersionMinor;
-  std::uint64_t features = 0;  // bits both sides know
+  std::uint64_t features = 0;  // of these, what it gets
   std::uint16_t code = 0;      // base::Code; not 0: refused, `message` says why
   std::uint16_t reserved0[3] = {};
   std::uint64_t request_region_size = 0;  // bytes of A
@@ -96,9 +97,11 @@ void send_refusal(int socket, const base::Error& error);
 struct Greeting {
   base::Fd socket;
   Welcome welcome;
-  std::array<base::Fd, kWelcomeFds> fds;  // A, B, doorbell
+  std::array<base::Fd, kWelcomeFds> fds;  // A, B, doorbell; none with kFeatureCarry
 };
 base::Result<Greeting> greet(const std::string& path, const Hello& hello, base::Nanos deadline);
+// The second half of it: the answer that has come on `socket`; `path` is for messages.
+base::Result<Greeting> read_welcome(base::Fd socket, const std::string& path);
 
 // Whether the other side has hung up. Never blocks.
 bool hung_up(int socket);

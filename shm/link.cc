@@ -40,18 +40,29 @@ base::Result<std::shared_ptr<Link>> Link::open(const std::string& path, const He
   const Welcome& welcome = greeting->welcome;
   const auto link = std::shared_ptr<Link>(new Link());
   link->path_ = path;
+  const bool carried = (welcome.features & kFeatureCarry) != 0;
   base::Result<Mapping> request =
-      Mapping::map(greeting->fds[0].get(), welcome.request_region_size, Access::kReadWrite);
+      carried
+          ? Mapping::anonymous(welcome.request_region_size)
+          : Mapping::map(greeting->fds[0].get(), welcome.request_region_size, Access::kReadWrite);
   if (!request) return request.error();
   base::Result<Mapping> reply =
-      Mapping::map(greeting->fds[1].get(), welcome.reply_region_size, Access::kRead);
+      carried ? Mapping::anonymous(welcome.reply_region_size)
+              : Mapping::map(greeting->fds[1].get(), welcome.reply_region_size, Access::kRead);
   if (!reply) return reply.error();
   link->request_ = *std::move(request);
   link->reply_ = *std::move(reply);
   link->doorbell_ = std::move(greeting->fds[2]);
   link->socket_ = std::move(greeting->socket);
+  const std::span<std::byte> replies(link->reply_.data(),
+                                     static_cast<std::size_t>(link->reply_.size()));
+  if (carried) {
+    base::Status header = receive_header(link->socket_.get(), replies, deadline);
+    if (!header) return header.error();
+  }
   if (base::Status read = link->read_header(); !read) return read.error();
-  link->spin_ns_ = calibrated_spin_ns();
+  if (carried) link->carrier_ = std::make_unique<Carrier>(link->socket_.get(), replies);
+  if (!carried) link->spin_ns_ = calibrated_spin_ns();
   return link;
 }
 
@@ -138,7 +149,7 @@ void Link::collect_abandoned() {
       const std::uint32_t slot = word * 64 + static_cast<std::uint32_t>(std::countr_zero(bits));
       if (!replied({slot, states_[slot].generation, 0})) continue;
       abandoned_[word] &= ~(1ULL << (slot % 64));
-      protocol::release(request_slot(slot).released, states_[slot].generation);
+      release(slot, states_[slot].generation);
       free_slot(slot);
     }
   }
@@ -202,7 +213,54 @@ base::Result<Ticket> Link::publish(const Claim& claim, const CallFields& fields,
   state.generation += 1;
   const auto& header = *reinterpret_cast<const ReplyHeader*>(reply_.data());
   if (protocol::publish(slot.generation, state.generation, header.asleep)) ring_doorbell();
+  if (carrier_ && !carry_request(claim, payload_size)) {
+    const std::lock_guard lock(mutex_);
+    free_slot(claim.slot);
+    return gone();
+  }
   return Ticket{claim.slot, state.generation, deadline};
+}
+
+// Without shared memory: sends what a request has changed, its generation last.
+bool Link::carry_request(const Claim& claim, std::uint32_t payload_size) {
+  const RequestSlot& slot = request_slot(claim.slot);
+  const auto offset_of = [this](const void* at) {
+    return static_cast<std::uint64_t>(static_cast<const std::byte*>(at) - request_.data());
+  };
+  if (payload_size > kRequestInline &&
+      !carrier_->bytes(offset_of(claim.payload.data()), claim.payload)) {
+    return false;
+  }
+  const std::span<const std::byte> fields(reinterpret_cast<const std::byte*>(&slot.op),
+                                          sizeof slot - offsetof(RequestSlot, op));
+  const auto& used = reinterpret_cast<const RequestHeader*>(request_.data())->slots_used;
+  return carrier_->bytes(offset_of(&slot.op), fields) &&
+         carrier_->store32(offset_of(&used), used.load(std::memory_order_relaxed)) &&
+         carrier_->store64(offset_of(&slot.generation),
+                           slot.generation.load(std::memory_order_relaxed));
+}
+
+// Without shared memory: sends a word of A that has changed. A link that cannot send is dead, and
+// the next call learns it.
+void Link::carry_word(const std::atomic<std::uint64_t>& word) {
+  if (!carrier_) return;
+  const auto offset = reinterpret_cast<const std::byte*>(&word) - request_.data();
+  const std::uint64_t value = word.load(std::memory_order_relaxed);
+  if (!carrier_->store64(static_cast<std::uint64_t>(offset), value)) dead_.store(true);
+}
+
+void Link::carry_word(const std::atomic<std::uint32_t>& word) {
+  if (!carrier_) return;
+  const auto offset = reinterpret_cast<const std::byte*>(&word) - request_.data();
+  const std::uint32_t value = word.load(std::memory_order_relaxed);
+  if (!carrier_->store32(static_cast<std::uint64_t>(offset), value)) dead_.store(true);
+}
+
+// The reply has been read: its memory may be lent to another.
+void Link::release(std::uint32_t slot, std::uint64_t generation) {
+  std::atomic<std::uint64_t>& released = request_slot(slot).released;
+  protocol::release(released, generation);
+  carry_word(released);
 }
 
 void Link::ring_doorbell() {
@@ -268,6 +326,7 @@ bool Link::poll(const Ticket& ticket) {
 }
 
 void Link::drain_polls() {
+  if (carrier_) return carrier_->drain();
   char bytes[64];
   while (::recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
   }
@@ -327,18 +386,20 @@ base::Result<Answer> Link::read_answer(const Ticket& ticket) {
 }
 
 void Link::finish(const Ticket& ticket) {
-  protocol::release(request_slot(ticket.slot).released, ticket.generation);
+  release(ticket.slot, ticket.generation);
   const std::lock_guard lock(mutex_);
   free_slot(ticket.slot);
 }
 
 void Link::cancel(const Ticket& ticket) {
-  request_slot(ticket.slot)
-      .cancel.store(static_cast<std::uint32_t>(ticket.generation), std::memory_order_release);
+  std::atomic<std::uint32_t>& word = request_slot(ticket.slot).cancel;
+  word.store(static_cast<std::uint32_t>(ticket.generation), std::memory_order_release);
+  carry_word(word);
   abandon(ticket);
 }
 
 void Link::close_inherited() {
+  if (carrier_) carrier_->close_inherited();
   socket_.reset();
   doorbell_.reset();
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "shm/arena.h"
+#include "shm/carrier.h"
 #include "shm/handshake.h"
 #include "shm/layout.h"
 #include "shm/region.h"
@@ -92,7 +93,7 @@ class Link {
   void drain_polls();
   // Without waiting: the answer, nothing yet, or an error that uses up the ticket, as wait().
   base::Result<std::optional<Answer>> try_wait(const Ticket& ticket);
-  [[nodiscard]] int poll_fd() const { return socket_.get(); }
+  [[nodiscard]] int poll_fd() const { return carrier_ ? carrier_->poll_fd() : socket_.get(); }
 
   // Waits for the answer. After kDeadlineExceeded or kSidecarGone the ticket is used up; after an
   // answer, finish() must follow once its payload has been read.
@@ -137,6 +138,10 @@ class Link {
   void give_back(StreamTicket& ticket);
   [[nodiscard]] const std::byte* ring_of(const StreamTicket& ticket) const;
   void ring_doorbell();
+  bool carry_request(const Claim& claim, std::uint32_t payload_size);
+  void carry_word(const std::atomic<std::uint64_t>& word);
+  void carry_word(const std::atomic<std::uint32_t>& word);
+  void release(std::uint32_t slot, std::uint64_t generation);
   base::Status sleep_until(const Ticket& ticket, const std::atomic<std::uint32_t>& word,
                            const std::function<bool()>& done);
   std::optional<std::uint32_t> claim_slot();
@@ -153,8 +158,9 @@ class Link {
   std::string path_;
   base::Fd socket_;
   base::Fd doorbell_;
-  Mapping request_;  // A
-  Mapping reply_;    // B, read-only here
+  Mapping request_;                   // A
+  Mapping reply_;                     // B, read-only here
+  std::unique_ptr<Carrier> carrier_;  // when the two are copies: brings them up to date
   std::uint32_t slots_ = 0;
   std::uint32_t request_slot_size_ = 0;
   std::uint32_t reply_slot_size_ = 0;

@@ -98,10 +98,11 @@ base::Result<std::span<const std::byte>> Link::read_piece(StreamTicket& ticket) 
 void Link::give_back(StreamTicket& ticket) {
   if (ticket.given_back == ticket.position) return;
   ticket.given_back = ticket.position;
-  if (protocol::consume(request_slot(ticket.call.slot).consumed, ticket.position,
-                        reply_slot(ticket.call.slot).stalled)) {
+  std::atomic<std::uint32_t>& consumed = request_slot(ticket.call.slot).consumed;
+  if (protocol::consume(consumed, ticket.position, reply_slot(ticket.call.slot).stalled)) {
     ring_doorbell();
   }
+  carry_word(consumed);
 }
 
 }  // namespace nacelle::shm

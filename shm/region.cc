@@ -36,7 +36,15 @@ base::Result<Mapping> Mapping::map(int fd, std::uint64_t size, Access access) {
     return base::Error{base::Code::kInvalid, "a shared region is not sealed against shrinking"};
   }
   const int protection = access == Access::kRead ? PROT_READ : PROT_READ | PROT_WRITE;
-  void* data = ::mmap(nullptr, size, protection, MAP_SHARED, fd, 0);
+  return of(::mmap(nullptr, size, protection, MAP_SHARED, fd, 0), size);
+}
+
+base::Result<Mapping> Mapping::anonymous(std::uint64_t size) {
+  return of(::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+            size);
+}
+
+base::Result<Mapping> Mapping::of(void* data, std::uint64_t size) {
   if (data == MAP_FAILED) return failed("cannot map a shared region");
   if (::madvise(data, size, MADV_DONTFORK) != 0) {
     const base::Error error = failed("cannot keep a shared region out of forked children");

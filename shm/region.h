@@ -23,6 +23,8 @@ class Mapping {
   // Maps `size` bytes of `fd`, after checking that the file has them and can never shrink.
   // Excluded from fork(): a child must not write into its parent's requests.
   static base::Result<Mapping> map(int fd, std::uint64_t size, Access access);
+  // `size` bytes of this process's own, zero: the copy of a region that cannot be shared.
+  static base::Result<Mapping> anonymous(std::uint64_t size);
   Mapping() = default;
   Mapping(Mapping&& other) noexcept;
   Mapping& operator=(Mapping&& other) noexcept;
@@ -34,6 +36,8 @@ class Mapping {
   [[nodiscard]] std::uint64_t size() const { return size_; }
 
  private:
+  static base::Result<Mapping> of(void* data, std::uint64_t size);
+
   std::byte* data_ = nullptr;
   std::uint64_t size_ = 0;
 };

@@ -15,6 +15,7 @@
 // docs/formats/shm.md is the same layout as a document. This header is what sidecar/ includes.
 #pragma once
 
+#include "shm/carry.h"
 #include "shm/connection.h"
 #include "shm/handshake.h"
 #include "shm/layout.h"

@@ -20,6 +20,7 @@
 #include "sidecar/base/result.h"
 #include "sidecar/config.h"
 #include "sidecar/flow.h"
+#include "sidecar/relay.h"
 #include "sidecar/replier.h"
 #include "sidecar/services.h"
 
@@ -90,6 +91,7 @@ class Intake {
   void accept_guests();
   void refuse_guest(const base::Fd& socket, const base::Error& why);
   void greet_guests(base::Nanos now);
+  [[nodiscard]] base::Status room_for(const shm::Peer& peer) const;
   base::Status admit(Guest& guest, const shm::Hello& hello);
   void disconnect(const std::shared_ptr<ClientState>& client, const std::string& why,
                   bool violation);
@@ -103,6 +105,7 @@ class Intake {
   base::Fd epoll_;
   base::Fd stop_event_;
   base::Nanos spin_ = 0;
+  std::uint64_t memory_max_ = 0;  // bytes of all connections' regions
   std::uint64_t epoch_ = 0;
   std::uint64_t next_id_ = 1;
   std::atomic<bool> stopping_{false};
@@ -111,6 +114,7 @@ class Intake {
   std::atomic<bool> taking_{false};
   base::Nanos accept_again_at_ = 0;  // not 0: out of descriptors, the listener is not watched
   std::vector<Guest> guests_;
+  Relay relay_;
   std::vector<std::byte> payload_;  // of the request at hand
 
   mutable std::mutex mutex_;  // guards clients_ against readers; only run()'s thread changes it

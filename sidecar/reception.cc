@@ -14,6 +14,7 @@
 #include "sidecar/base/check.h"
 #include "sidecar/base/file.h"
 #include "sidecar/base/log.h"
+#include "sidecar/base/memory.h"
 #include "sidecar/intake.h"
 
 namespace nacelle::sidecar {
@@ -66,6 +67,8 @@ Intake::Intake(const Config& config, Services& services, Replier& replier, Count
       counters_(counters),
       downstream_(std::move(downstream)),
       listener_(std::move(listener)) {
+  memory_max_ = config.transport.memory_bytes_max > 0 ? config.transport.memory_bytes_max
+                                                      : base::memory_limit() / 2;
   spin_ = config.transport.spin_us < 0 ? shm::calibrated_spin_ns()
                                        : config.transport.spin_us * base::kMicrosecond;
 }
@@ -223,16 +226,53 @@ void Intake::greet_guests(Nanos now) {
   }
 }
 
+// Whether one more connection of this user stays within every limit. What counts is memory that is
+// there: connections that have left count until their last request is done.
+base::Status Intake::room_for(const shm::Peer& peer) const {
+  const Config::Transport& limits = config_.transport;
+  const std::size_t all = holding_memory_.size();
+  if (all >= limits.connections_max) {
+    return Error{Code::kBusy, "all " + std::to_string(limits.connections_max) +
+                                  " connections are in use (transport.connections_max)"};
+  }
+  std::size_t of_user = 0;
+  for (const auto& holder : holding_memory_) {
+    const std::shared_ptr<ClientState> client = holder.lock();
+    if (client && client->connection->peer().uid == peer.uid) ++of_user;
+  }
+  if (of_user >= limits.connections_per_user_max) {
+    return Error{Code::kBusy, "user " + std::to_string(peer.uid) + " has " +
+                                  std::to_string(of_user) +
+                                  " connections, which is all that one user may have "
+                                  "(transport.connections_per_user_max)"};
+  }
+  const shm::Geometry geometry = geometry_of(config_);
+  const std::uint64_t each = geometry.request_region_size() + geometry.reply_region_size();
+  if ((all + 1) * each > memory_max_) {
+    return Error{Code::kBusy, "one more connection takes " + std::to_string(each) + " bytes, and " +
+                                  std::to_string(all) + " are taking " +
+                                  std::to_string(all * each) + " of " +
+                                  std::to_string(memory_max_) + " (transport.memory_bytes_max)"};
+  }
+  return base::ok();
+}
+
 base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   if (draining()) return Error{Code::kSidecarGone, "the sidecar is shutting down"};
   std::erase_if(holding_memory_, [](const auto& client) { return client.expired(); });
-  if (holding_memory_.size() >= config_.transport.connections_max) {
-    return Error{Code::kBusy, "all " + std::to_string(config_.transport.connections_max) +
-                                  " connections are in use (transport.connections_max)"};
+  if (base::Status room = room_for(guest.peer); !room) return room.error();
+  // A client that cannot share memory gets a stand-in that can.
+  const bool carried = (hello.features & shm::kFeatureCarry) != 0;
+  int ends[2] = {-1, -1};
+  if (carried &&
+      ::socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, ends) != 0) {
+    return Error{Code::kUnavailable, "cannot relay: " + base::errno_text(errno)};
   }
+  base::Fd near_end(ends[0]);
+  base::Fd far_end(ends[1]);
   base::Result<std::shared_ptr<shm::Connection>> connection =
-      shm::Connection::open(std::move(guest.socket), guest.peer, hello, geometry_of(config_),
-                            limits_of(config_), epoch_, next_id_);
+      shm::Connection::open(std::move(carried ? near_end : guest.socket), guest.peer, hello,
+                            geometry_of(config_), limits_of(config_), epoch_, next_id_);
   if (!connection) return connection.error();
   ++next_id_;
   auto client = std::make_shared<ClientState>();
@@ -242,9 +282,11 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   // One whose death or doorbell would go unnoticed is let go: it sees the hang-up and comes back.
   base::Status watched = watch(client->connection->socket(), EPOLLIN | EPOLLRDHUP);
   if (watched) watched = watch(client->connection->doorbell(), EPOLLIN | EPOLLET);
+  if (watched && carried) watched = relay_.add(std::move(guest.socket), std::move(far_end));
   if (!watched) return watched.error();
   base::log_info("client connected", {{"client", client->connection->id()},
                                       {"name", client->connection->name()},
+                                      {"memory", carried ? "carried" : "shared"},
                                       {"uid", guest.peer.uid},
                                       {"pid", guest.peer.pid}});
   const std::lock_guard lock(mutex_);

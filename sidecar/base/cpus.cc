@@ -5,7 +5,8 @@
 #include <algorithm>
 #include <fstream>
 #include <sstream>
-#include <string_view>
+
+#include "sidecar/base/cgroup.h"
 
 namespace nacelle::base {
 namespace {
@@ -41,29 +42,6 @@ double quota_v1(const std::string& folder) {
                read_number(folder + "/cpu.cfs_period_us"));
 }
 
-// The smallest quota from `group` up to the root of the hierarchy mounted at `mount`. Inside a
-// container the path in /proc/self/cgroup may name folders that only the host sees; those read as
-// "no quota", and the mount's own root still counts.
-double smallest_quota(const std::string& mount, std::string group,
-                      double (*quota_of)(const std::string&)) {
-  double smallest = quota_of(mount);
-  while (group.size() > 1) {
-    smallest = smaller_quota(smallest, quota_of(mount + group));
-    group.erase(group.find_last_of('/'));
-  }
-  return smallest;
-}
-
-bool lists_cpu(std::string_view controllers) {
-  while (!controllers.empty()) {
-    const std::size_t comma = controllers.find(',');
-    if (controllers.substr(0, comma) == "cpu") return true;
-    if (comma == std::string_view::npos) break;
-    controllers.remove_prefix(comma + 1);
-  }
-  return false;
-}
-
 }  // namespace
 
 unsigned CpuBudget::usable() const {
@@ -79,24 +57,9 @@ CpuBudget cpu_budget(const std::string& root) {
   if (sched_getaffinity(0, sizeof mask, &mask) == 0) {
     budget.affinity = static_cast<unsigned>(std::max(1, CPU_COUNT(&mask)));
   }
-  // Lines of /proc/self/cgroup: "hierarchy:controllers:path"; v2 is "0::path".
-  std::ifstream groups(root + "/proc/self/cgroup");
-  for (std::string line; std::getline(groups, line);) {
-    const std::size_t first = line.find(':');
-    const std::size_t second = first == std::string::npos ? first : line.find(':', first + 1);
-    if (second == std::string::npos) continue;
-    const std::string controllers = line.substr(first + 1, second - first - 1);
-    const std::string path = line.substr(second + 1);
-    if (controllers.empty()) {
-      budget.quota =
-          smaller_quota(budget.quota, smallest_quota(root + "/sys/fs/cgroup", path, quota_v2));
-      budget.quota = smaller_quota(budget.quota,
-                                   smallest_quota(root + "/sys/fs/cgroup/unified", path, quota_v2));
-    } else if (lists_cpu(controllers)) {
-      for (const char* mount : {"/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct"}) {
-        budget.quota = smaller_quota(budget.quota, smallest_quota(root + mount, path, quota_v1));
-      }
-    }
+  for (const CgroupFolder& folder : cgroup_folders("cpu", root)) {
+    const double quota = folder.v2 ? quota_v2(folder.path) : quota_v1(folder.path);
+    budget.quota = smaller_quota(budget.quota, quota);
   }
   return budget;
 }

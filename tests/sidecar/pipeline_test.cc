@@ -244,6 +244,29 @@ TEST_F(PipelineTest, ConnectionsBeyondTheLimitAreRefusedWithTheOption) {
   EXPECT_THAT(second.error().message, HasSubstr("transport.connections_max"));
 }
 
+TEST_F(PipelineTest, OneUsersConnectionsAndAllConnectionsMemoryAreBounded) {
+  config_.transport.connections_per_user_max = 1;
+  start();
+  const auto only = connect();
+  EXPECT_THAT(Client::connect({.socket = config_.socket, .connect_timeout = {}}).error().message,
+              HasSubstr("transport.connections_per_user_max"));
+  pipeline_.reset();
+
+  config_.transport.connections_per_user_max = 64;
+  const shm::Geometry geometry;
+  config_.transport.memory_bytes_max =
+      2 * (geometry.request_region_size() + geometry.reply_region_size());
+  start();
+  const auto first = connect();
+  auto second = connect();
+  const auto third = Client::connect({.socket = config_.socket, .connect_timeout = {}});
+  ASSERT_FALSE(third);
+  EXPECT_EQ(third.error().code, Code::kBusy);
+  EXPECT_THAT(third.error().message, HasSubstr("transport.memory_bytes_max"));
+  second.reset();
+  EXPECT_TRUE(connect()) << "room is room again";
+}
+
 TEST_F(PipelineTest, AFullQueueAnswersBusyWithAHint) {
   config_.scheduler.queue_requests_max = 1;
   config_.scheduler.max_delay_us = 1'000'000;  // the first request waits for company

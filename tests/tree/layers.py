@@ -49,7 +49,9 @@ MODULES = (
     Module("sidecar/executor", ("sidecar/executor.h",), STAGE),
     Module("sidecar/scheduler", ("sidecar/scheduler.h",), STAGE),
     Module("sidecar/streamer", ("sidecar/streamer.h",), (*STAGE, "sidecar/replier")),
-    Module("sidecar/intake", ("sidecar/intake.h",), (*STAGE, "sidecar/replier")),
+    # Not a stage: a stand-in for clients that cannot share memory, on their side of the regions.
+    Module("sidecar/relay", ("sidecar/relay.h",), (*BASE, "shm")),
+    Module("sidecar/intake", ("sidecar/intake.h",), (*STAGE, "sidecar/replier", "sidecar/relay")),
     # The one place that names them all.
     Module("sidecar/pipeline", ("sidecar/pipeline.h",),
            (*STAGE, "sidecar/store", "sidecar/control", "sidecar/intake", "sidecar/scheduler",

@@ -1,0 +1,14 @@
+// How much memory this process may use.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace nacelle::base {
+
+// Bytes: the smallest limit of this process's control groups, v1 or v2, or the machine's memory
+// when that is less. `root` stands before /proc and /sys, so that tests can describe other
+// machines. UINT64_MAX when nothing can be read.
+std::uint64_t memory_limit(const std::string& root = "");
+
+}  // namespace nacelle::base
