@@ -1,3 +1,4 @@
+// The limits of machines described in a folder.
 #include "sidecar/base/memory.h"
 
 #include <gtest/gtest.h>

@@ -261,7 +261,7 @@ TEST_F(PipelineTest, OneUsersConnectionsAndAllConnectionsMemoryAreBounded) {
   auto second = connect();
   const auto third = Client::connect({.socket = config_.socket, .connect_timeout = {}});
   ASSERT_FALSE(third);
-  EXPECT_EQ(third.error().code, Code::kBusy);
+  EXPECT_EQ(third.error().code, base::Code::kBusy);
   EXPECT_THAT(third.error().message, HasSubstr("transport.memory_bytes_max"));
   second.reset();
   EXPECT_TRUE(connect()) << "room is room again";
