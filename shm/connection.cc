@@ -80,6 +80,7 @@ base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd&& socket, co
   }
   const int fds[kWelcomeFds] = {request->get(), reply->get(), connection->doorbell_.get()};
   if (base::Status sent = send_welcome(socket.get(), welcome, fds); !sent) return sent.error();
+  connection->process_ = process_of(socket.get());
   connection->socket_ = std::move(socket);
   return connection;
 }

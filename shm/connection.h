@@ -119,6 +119,8 @@ class Connection {
   [[nodiscard]] bool closed() const { return closed_.load(std::memory_order_relaxed); }
 
   [[nodiscard]] int socket() const { return socket_.get(); }
+  // Readable once the client's process has ended; -1 where the kernel cannot tell (process_of()).
+  [[nodiscard]] int process() const { return process_.get(); }
   // Rung by the client when it publishes while we sleep. For an edge-triggered epoll only, never to
   // be read: the client holds the same open file, and could make a read block for ever.
   [[nodiscard]] int doorbell() const { return doorbell_.get(); }
@@ -171,6 +173,7 @@ class Connection {
 
   Geometry geometry_;
   base::Fd socket_;
+  base::Fd process_;  // a pidfd
   base::Fd doorbell_;
   Mapping request_;  // A, read-only here
   Mapping reply_;    // B

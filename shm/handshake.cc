@@ -21,6 +21,9 @@ using base::Error;
 
 constexpr int kBacklog = 64;
 
+// SO_PEERPIDFD, which Debian 12's headers do not know yet.
+constexpr int kPeerPidfd = 77;
+
 base::Result<sockaddr_un> address_of(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
@@ -91,6 +94,14 @@ base::Result<Peer> peer_of(int socket) {
                  "cannot read a client's credentials: " + base::errno_text(errno)};
   }
   return Peer{credentials.uid, credentials.gid, credentials.pid};
+}
+
+base::Fd process_of(int socket) {
+  int pidfd = -1;
+  socklen_t size = sizeof pidfd;
+  // The kernel makes it close-on-exec.
+  if (::getsockopt(socket, SOL_SOCKET, kPeerPidfd, &pidfd, &size) != 0) return base::Fd();
+  return base::Fd(pidfd);
 }
 
 base::Result<std::optional<Hello>> read_hello(int socket) {

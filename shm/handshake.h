@@ -87,6 +87,10 @@ class Listener {
 // The sidecar's side. read_hello: nothing yet, an error when the message is not a Hello (kInvalid),
 // is of another version (kVersionMismatch) or the peer hung up (kSidecarGone).
 base::Result<Peer> peer_of(int socket);
+// A pidfd of the process that connected: readable once all its threads have ended, although a child
+// of it may still hold the socket. Empty where the kernel has none to give (before Linux 6.5): then
+// the socket's hang-up is all there is.
+base::Fd process_of(int socket);
 base::Result<std::optional<Hello>> read_hello(int socket);
 base::Status send_welcome(int socket, const Welcome& welcome, std::span<const int> fds);
 // Tells the client why not; best effort, since it is about to be disconnected anyway.

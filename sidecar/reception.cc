@@ -151,7 +151,8 @@ bool Intake::look_at_sockets(int timeout_ms) {
       continue;
     }
     const auto owner = std::find_if(clients_.begin(), clients_.end(), [fd](const auto& client) {
-      return client->connection->doorbell() == fd || client->connection->socket() == fd;
+      const shm::Connection& connection = *client->connection;
+      return connection.doorbell() == fd || connection.socket() == fd || connection.process() == fd;
     });
     if (owner == clients_.end()) {
       guests_spoke = true;  // or it is the stop event, or gone since
@@ -160,6 +161,10 @@ bool Intake::look_at_sockets(int timeout_ms) {
     const std::shared_ptr<ClientState> client = *owner;
     if (client->connection->doorbell() == fd) {
       rang = true;  // it has woken us; and perhaps it rang for a stream
+      continue;
+    }
+    if (client->connection->process() == fd) {
+      disconnect(client, "the client's process ended", false);
       continue;
     }
     // A client has nothing to say on its socket: whatever happened there, it is over.
@@ -282,6 +287,10 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   // One whose death or doorbell would go unnoticed is let go: it sees the hang-up and comes back.
   base::Status watched = watch(client->connection->socket(), EPOLLIN | EPOLLRDHUP);
   if (watched) watched = watch(client->connection->doorbell(), EPOLLIN | EPOLLET);
+  // The socket alone would hide a death for as long as a forked child holds it.
+  if (watched && client->connection->process() >= 0) {
+    watched = watch(client->connection->process(), EPOLLIN);
+  }
   if (watched && carried) watched = relay_.add(std::move(guest.socket), std::move(far_end));
   if (!watched) return watched.error();
   base::log_info("client connected", {{"client", client->connection->id()},
@@ -299,6 +308,7 @@ void Intake::disconnect(const std::shared_ptr<ClientState>& client, const std::s
                         bool violation) {
   unwatch(client->connection->socket());
   unwatch(client->connection->doorbell());
+  unwatch(client->connection->process());
   client->connection->close();
   // At once, although a request under way may keep the descriptor open for a while.
   ::shutdown(client->connection->socket(), SHUT_RDWR);
