@@ -1,4 +1,4 @@
-"""What the end-to-end tests share: a build, a model to damage, a nacelled to start."""
+"""What the end-to-end tests share: a build, an installation, a model to damage, a nacelled."""
 
 import os
 import shutil
@@ -16,6 +16,18 @@ def build() -> Path:
     if "NACELLE_BUILD" not in os.environ:
         pytest.skip("NACELLE_BUILD names no build: these tests run nacelled")
     return Path(os.environ["NACELLE_BUILD"])
+
+
+@pytest.fixture(scope="session")
+def prefix(build: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The build, installed, and then moved: nothing in it may depend on where it was put first."""
+    folder = tmp_path_factory.mktemp("install")
+    subprocess.run(
+        ["cmake", "--install", build, "--prefix", folder / "first"],
+        check=True,
+        stdout=subprocess.DEVNULL,
+    )
+    return (folder / "first").rename(folder / "moved")
 
 
 @pytest.fixture

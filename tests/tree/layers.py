@@ -73,8 +73,8 @@ NARROWED = {
     ("ctl", "sidecar/control"): ("sidecar/control/api.h",),
 }
 
-# Tests and benchmarks look inside: they may include every header.
-UNRESTRICTED = ("tests", "bench")
+# Tests and benchmarks look inside: they may include every header. Examples include what is installed.
+UNRESTRICTED = ("tests", "bench", "docs")
 
 # The only folder that may include the CUDA toolkit's headers.
 CUDA_FOLDER = "kernels/cuda"
