@@ -8,10 +8,18 @@
  *   nacelle_close(client);
  *
  * Threads    Any number of threads may use one client at the same time, each with calls of its own.
- *            nacelle_close() must be the last call.
- * Ownership  The caller owns every buffer it passes in; nothing is kept after a call returns.
+ *            nacelle_close() must be the last call. Each function says so again for itself. None
+ *            may be called from a signal handler.
+ * Forks      A client may be made, and used, before a fork(). Each child gets a connection of its
+ *            own at its first call, and closes its copy of the client by itself.
+ * Ownership  The caller owns every buffer it passes in; nothing is kept after a call returns. What
+ *            the library hands out, and for how long, is said with the function.
  * Errors     Functions return a nacelle_status; nacelle_error() then has the reason in words.
- * Versions   Structs begin with their size: set it to sizeof, zero the rest. Fields are only added.
+ * Versions   A struct that begins with `size` is versioned: set it to sizeof the struct and zero
+ *            the rest. Fields are only added, at the end. The library reads and writes no more
+ *            than size bytes, takes 0 for what is missing, and ignores what it does not know: a
+ *            program and a library of different ages work together. nacelle_text and nacelle_item
+ *            stand in arrays, have no size, and never change.
  */
 #ifndef NACELLE_H
 #define NACELLE_H
@@ -95,18 +103,27 @@ typedef struct nacelle_description {
   char architecture[65]; /* terminated */
 } nacelle_description;
 
-/* Connects; *client is set only on success. options may be NULL. */
+/* Connects; *client is set only on success. options may be NULL. Waits for a sidecar that is not
+ * there yet for up to connect_timeout_ms.
+ * Threads: any number may call it at the same time.
+ * Ownership: *client is the caller's until nacelle_close(); options and its strings are copied. */
 NACELLE_API nacelle_status nacelle_connect(const nacelle_options* options, nacelle_client** client);
 
-/* Frees the client and its connection. NULL is allowed. */
+/* Frees the client and its connection; in a forked child, the child's. NULL is allowed.
+ * Threads: no other thread may be inside a call with this client, nor begin one.
+ * Ownership: takes the client back; it must not be used again. */
 NACELLE_API void nacelle_close(nacelle_client* client);
 
-/* Fills *description (its size set by the caller). Answered from memory after the first time. */
+/* Fills *description (its size set by the caller). Answered from memory after the first time.
+ * Threads: any number may use the client at the same time; *description is this call's alone.
+ * Ownership: *description is a copy and stays the caller's; it holds no pointers. */
 NACELLE_API nacelle_status nacelle_describe(nacelle_client* client, const char* service,
                                             nacelle_description* description);
 
 /* Copies label number `index` and a terminator into text[capacity]; the label is cut when it does
- * not fit. *needed, unless NULL, is its length without the terminator. */
+ * not fit. *needed, unless NULL, is its length without the terminator.
+ * Threads: any number may use the client at the same time; text and *needed are this call's alone.
+ * Ownership: text is a copy and stays the caller's. */
 NACELLE_API nacelle_status nacelle_label(nacelle_client* client, const char* service,
                                          uint32_t index, char* text, size_t capacity,
                                          size_t* needed);
@@ -116,13 +133,19 @@ NACELLE_API nacelle_status nacelle_label(nacelle_client* client, const char* ser
  * with NACELLE_INVALID instead of filling rows of another shape. items: [count] or NULL. Without
  * items one text that is not UTF-8 fails the whole call; with items it fails alone. A text over
  * limits.text_bytes_max fails the whole call. call and report may be NULL.
- * timeout_ms bounds the answer; while no sidecar is there, connect_timeout_ms bounds the wait. */
+ * timeout_ms bounds the answer; while no sidecar is there, connect_timeout_ms bounds the wait.
+ * After a failure vectors and items hold nothing of use; *report is filled, with what is known.
+ * Threads: any number may use the client at the same time; texts and call may be shared by calls,
+ * vectors, items and *report are this call's alone.
+ * Ownership: all stays the caller's, and must not change until the call returns: the texts are
+ * read, and the rows written, during the call only. */
 NACELLE_API nacelle_status nacelle_embed(nacelle_client* client, const char* service,
                                          const nacelle_text* texts, size_t count,
                                          const nacelle_call* call, float* vectors, size_t capacity,
                                          nacelle_item* items, nacelle_report* report);
 
-/* The same for labels. scores: [count][labels] probabilities, in the order of the labels. */
+/* The same for labels. scores: [count][labels] probabilities, in the order of the labels.
+ * Threads and ownership: as with nacelle_embed(). */
 NACELLE_API nacelle_status nacelle_classify(nacelle_client* client, const char* service,
                                             const nacelle_text* texts, size_t count,
                                             const nacelle_call* call, float* scores,
@@ -135,8 +158,12 @@ NACELLE_API nacelle_status nacelle_classify(nacelle_client* client, const char* 
  * connection, NACELLE_NOT_FOUND when the service has not been described on it; nacelle_describe()
  * (which waits) mends both. texts' bytes, the output and items must live until the call is done or
  * freed. *description, unless NULL, is the service whose rows these will be; its size is set by the
- * caller. All pending calls of one client share a descriptor: start, advance and free them under
- * one lock, or from one thread, and advance all of them when it is readable. */
+ * caller.
+ * Threads: all pending calls of one client share a descriptor, so start, advance and free them under
+ * one lock, or from one thread, and advance all of them when it is readable. Calls that wait may run
+ * in other threads at the same time.
+ * Ownership: *pending is the caller's until nacelle_pending_free(); what was passed in stays the
+ * caller's, and all but the list `texts` itself is used until then or until the call is done. */
 NACELLE_API nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
                                                const nacelle_text* texts, size_t count,
                                                const nacelle_call* call, float* vectors,
@@ -151,46 +178,58 @@ NACELLE_API nacelle_status nacelle_start_classify(nacelle_client* client, const 
                                                   nacelle_pending** pending);
 
 /* Goes on with a call as far as it can without waiting; *done becomes 1 when it has ended well.
- * Any status but NACELLE_OK has ended it, too. report may be NULL. */
+ * Any status but NACELLE_OK has ended it, too. report may be NULL.
+ * Threads: as nacelle_start_embed(). Ownership: done and report stay the caller's. */
 NACELLE_API nacelle_status nacelle_pending_advance(nacelle_pending* pending, int* done,
                                                    nacelle_report* report);
 
 /* A descriptor that is readable when there may be something to advance. It belongs to the client:
- * never read, write or close it, and stop watching it before the last pending call is freed. */
+ * never read, write or close it, and stop watching it before the last pending call is freed.
+ * Threads: any. Ownership: the descriptor stays the client's. */
 NACELLE_API int nacelle_pending_fd(const nacelle_pending* pending);
 
-/* Frees a call; one that has not ended is given up. NULL is allowed. May come after
- * nacelle_close(). */
+/* Frees a call; one that has not ended is given up. NULL is allowed. May come after nacelle_close().
+ * Threads: as nacelle_start_embed(). Ownership: `pending` is gone; the buffers it used are free. */
 NACELLE_API void nacelle_pending_free(nacelle_pending* pending);
 
 /* A stream without work: `pieces` pieces of `piece_size` bytes, one every interval_us (0: as fast
  * as they are read). Byte j of piece i is the low byte of i + j. call->timeout_ms bounds the whole
- * stream. A stream is for one thread at a time. */
+ * stream.
+ * Threads: any number may use the client at the same time.
+ * Ownership: *stream is the caller's until nacelle_stream_free(), which may come after
+ * nacelle_close(). */
 NACELLE_API nacelle_status nacelle_ping_stream(nacelle_client* client, uint32_t pieces,
                                                uint32_t piece_size, uint32_t interval_us,
                                                const nacelle_call* call, nacelle_stream** stream);
 
 /* Waits for the next piece: *data[*size], valid until the next call on this stream; *data is NULL
  * at the end. A reader that is slow makes its own stream wait, and no other. Any status but
- * NACELLE_OK has ended the stream. */
+ * NACELLE_OK has ended the stream.
+ * Threads: one at a time for one stream. Ownership: the piece stays the library's. */
 NACELLE_API nacelle_status nacelle_stream_next(nacelle_stream* stream, const void** data,
                                                size_t* size);
 
 /* Frees a stream; one that has not ended is given up, and the sidecar stops working on it. NULL is
- * allowed. */
+ * allowed.
+ * Threads: one at a time for one stream. Ownership: the stream and its last piece are gone. */
 NACELLE_API void nacelle_stream_free(nacelle_stream* stream);
 
-/* Sends data[size] and receives it back: a round trip without work. size <= 1 MiB. */
+/* Sends data[size] and receives it back: a round trip without work. size <= 1 MiB.
+ * Threads: any number may use the client at the same time; data is this call's alone.
+ * Ownership: data stays the caller's; it is read and written during the call only. */
 NACELLE_API nacelle_status nacelle_ping(nacelle_client* client, void* data, size_t size);
 
-/* The reason for this thread's last status other than NACELLE_OK; never NULL. Valid until the next
- * call of this thread. */
+/* The reason for this thread's last status other than NACELLE_OK; never NULL.
+ * Threads: each has a reason of its own, whichever clients it uses.
+ * Ownership: the library's; valid until this thread's next call of this library, or its end. */
 NACELLE_API const char* nacelle_error(void);
 
-/* The word for a status: "too_large". Never NULL. */
+/* The word for a status: "too_large". Never NULL.
+ * Threads: any. Ownership: the library's; valid for as long as it is loaded. */
 NACELLE_API const char* nacelle_status_name(nacelle_status status);
 
-/* The version of this library: "0.1.0". */
+/* The version of this library: "0.1.0".
+ * Threads: any. Ownership: the library's; valid for as long as it is loaded. */
 NACELLE_API const char* nacelle_version(void);
 
 #ifdef __cplusplus

@@ -8,11 +8,14 @@ import os
 import shutil
 import subprocess
 import sys
+import venv
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
-from conftest import DOUBLE, HERE
+from conftest import BUILD, DOUBLE, HERE
+from sidecar import Sidecar
 
 SETUPTOOLS_MIN = 64  # as pyproject.toml says
 
@@ -79,6 +82,61 @@ def test_an_installed_wheel_imports_without_any_setting(project: Path, tmp_path:
         check=True,
     )
     assert imported.stdout.strip() == str(target / "nacelle" / "libnacelle.so")
+
+
+@pytest.mark.skipif(BUILD is None, reason="NACELLE_BUILD names no build directory")
+def test_a_wheel_serves_in_a_fresh_environment_where_there_is_no_compiler(
+    project: Path, tmp_path: Path
+) -> None:
+    assert BUILD is not None
+    built = build(project, str(BUILD / "lib" / "libnacelle.so"))
+    assert built.returncode == 0, built.stdout + built.stderr
+    (wheel,) = (project.parent / "wheels").iterdir()
+
+    fresh = tmp_path / "fresh"
+    venv.create(fresh, symlinks=True)
+    python = fresh / "bin" / "python"
+    # Nothing but the environment's own programs: no compiler, no CMake, no Ninja.
+    environment = {k: v for k, v in os.environ.items() if not k.startswith("NACELLE_")}
+    environment["PATH"] = str(fresh / "bin")
+    assert shutil.which("cc", path=environment["PATH"]) is None
+    install = [sys.executable, "-m", "pip", "--python", str(python), "install"]
+    subprocess.run(
+        [*install, "--no-index", "--no-deps", str(wheel)],
+        env=environment,
+        check=True,
+        capture_output=True,
+    )
+    # numpy is the only dependency; that of this environment will do, and needs no network.
+    (site,) = fresh.glob("lib/python*/site-packages")
+    (site / "numpy.pth").write_text(f"{Path(np.__file__).parents[1]}\n")
+
+    sidecar = Sidecar(tmp_path)
+    sidecar.start()
+    try:
+        code = (
+            "import nacelle\n"
+            "with nacelle.connect(connect_timeout=60) as engine:\n"
+            "    print(nacelle.__file__, nacelle._native.library.path)\n"
+            "    print(engine.classify('sentiment', '정말 재미있는 영화였어요').label)\n"
+        )
+        done = subprocess.run(
+            [str(python), "-c", code],
+            env={**environment, "NACELLE_SOCKET": str(sidecar.socket)},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    finally:
+        sidecar.kill()
+    assert done.returncode == 0, done.stderr + sidecar.log()
+    package = site / "nacelle"
+    assert done.stdout.split() == [
+        str(package / "__init__.py"),
+        str(package / "libnacelle.so"),
+        "POSITIVE",
+    ]
 
 
 @pytest.mark.parametrize(
