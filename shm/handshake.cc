@@ -11,6 +11,7 @@
 #include <cstring>
 #include <utility>
 
+#include "sidecar/base/check.h"
 #include "sidecar/base/file.h"
 
 namespace nacelle::shm {

@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "sidecar/base/check.h"
 #include "sidecar/base/file.h"
 #include "sidecar/config/environment.h"
 #include "sidecar/config/fields.h"

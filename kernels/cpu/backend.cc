@@ -16,6 +16,7 @@
 #include "kernels/cpu/thread_pool.h"
 #include "kernels/memory.h"
 #include "sidecar/base/bytes.h"
+#include "sidecar/base/check.h"
 
 namespace nacelle::kernels::cpu {
 namespace {

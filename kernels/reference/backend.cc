@@ -2,6 +2,7 @@
 #include "kernels/contracts.h"
 #include "kernels/memory.h"
 #include "kernels/reference/reference.h"
+#include "sidecar/base/check.h"
 
 namespace nacelle::kernels::reference {
 namespace {

@@ -10,9 +10,11 @@
 #include <utility>
 #include <variant>
 
-#include "sidecar/base/check.h"
-
 namespace nacelle::base {
+
+// Stops the process, as a CHECK does. Here is not the macro itself: applications include this file
+// through shm/client.h, and many have a CHECK of their own.
+[[noreturn]] void check_failed(const char* file, int line, const char* condition);
 
 // What a caller can do about an error. The numbers travel in shared memory and in the C ABI
 // (docs/formats/shm.md): append, never renumber.
@@ -58,15 +60,15 @@ class [[nodiscard]] Result {
 
   // The value; a CHECK fails when there is none.
   T& value() & {
-    CHECK(has_value());
+    require(has_value(), "has_value()");
     return *std::get_if<0>(&state_);
   }
   const T& value() const& {
-    CHECK(has_value());
+    require(has_value(), "has_value()");
     return *std::get_if<0>(&state_);
   }
   T&& value() && {
-    CHECK(has_value());
+    require(has_value(), "has_value()");
     return std::move(*std::get_if<0>(&state_));
   }
   T& operator*() & { return value(); }
@@ -77,11 +79,16 @@ class [[nodiscard]] Result {
 
   // The error; a CHECK fails when there is none.
   [[nodiscard]] const Error& error() const {
-    CHECK(!has_value());
+    require(!has_value(), "!has_value()");
     return *std::get_if<1>(&state_);
   }
 
  private:
+  static void require(bool condition, const char* words) {
+    if (!condition) [[unlikely]] {
+      check_failed(__FILE__, __LINE__, words);
+    }
+  }
   std::variant<T, Error> state_;
 };
 

@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "sidecar/base/bytes.h"
+#include "sidecar/base/check.h"
 
 namespace nacelle::config {
 namespace {

@@ -17,6 +17,7 @@
 #include <thread>
 #include <utility>
 
+#include "sidecar/base/check.h"
 #include "sidecar/base/fd.h"
 #include "sidecar/base/file.h"
 #include "sidecar/base/log.h"

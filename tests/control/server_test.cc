@@ -16,6 +16,7 @@
 #include <random>
 #include <thread>
 
+#include "sidecar/base/check.h"
 #include "sidecar/base/file.h"
 #include "sidecar/control/wire.h"
 #include "tests/support/temp_dir.h"

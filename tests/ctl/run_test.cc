@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "ctl/command.h"
+#include "sidecar/base/check.h"
 #include "sidecar/control/server.h"
 #include "tests/support/temp_dir.h"
 

@@ -9,6 +9,7 @@
 #include <set>
 #include <vector>
 
+#include "sidecar/base/check.h"
 #include "sidecar/base/time.h"
 
 namespace nacelle::kernels::cpu {

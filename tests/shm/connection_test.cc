@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "sidecar/base/check.h"
 #include "tests/support/wire.h"
 
 namespace nacelle::shm {

@@ -11,6 +11,7 @@
 #include <string>
 #include <thread>
 
+#include "sidecar/base/check.h"
 #include "tests/support/temp_dir.h"
 #include "tests/support/wire.h"
 

@@ -14,6 +14,7 @@
 #include <vector>
 
 #include "shm/wait.h"
+#include "sidecar/base/check.h"
 #include "tests/support/wire.h"
 
 namespace nacelle::shm {

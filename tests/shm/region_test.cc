@@ -1,5 +1,6 @@
 // Who may do what to a region: the seals, and reading memory that a peer can change.
 #include "shm/region.h"
+#include "sidecar/base/check.h"
 
 #include <fcntl.h>
 #include <gtest/gtest.h>

@@ -5,6 +5,7 @@
 #include <thread>
 #include <vector>
 
+#include "sidecar/base/check.h"
 #include "tests/tokenizer/fixture.h"
 
 namespace nacelle::tokenizer {

@@ -8,6 +8,7 @@
 #include <memory>
 #include <string>
 
+#include "sidecar/base/check.h"
 #include "sidecar/tokenizer/component.h"
 #include "sidecar/tokenizer/utf8.h"
 #include "tests/tokenizer/fixture.h"
