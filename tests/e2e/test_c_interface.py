@@ -14,7 +14,8 @@ SIZE_BYTES = 4  # every versioned struct begins with its size
 
 def undocumented(header: str) -> set[str]:
     """The functions whose comment does not speak of threads and of ownership."""
-    found = re.findall(r"(/\*(?:(?!\*/).)*\*/\n)?^NACELLE_API [^(]*?(nacelle_\w+)\(", header, re.DOTALL | re.M)
+    function = r"(/\*(?:(?!\*/).)*\*/\n)?^NACELLE_API [^(]*?(nacelle_\w+)\("
+    found = re.findall(function, header, re.DOTALL | re.MULTILINE)
     assert len(found) == len(re.findall(r"^NACELLE_API ", header, re.MULTILINE))
     words = (r"\bThreads\b", r"\b[Oo]wnership: ")
     return {name for comment, name in found if not all(re.search(w, comment) for w in words)}

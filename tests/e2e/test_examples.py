@@ -1,4 +1,4 @@
-"""The programs of docs/examples, built and run as their readers would: each with an installed Nacelle."""
+"""The programs of docs/examples, built and run as a reader would, with an installed Nacelle."""
 
 import os
 import subprocess
@@ -83,7 +83,8 @@ def test_what_fails_is_told_and_is_the_exit_status(prefix: Path, tmp_path: Path)
     settings = environment(prefix) | {"NACELLE_SOCKET": str(tmp_path / ("none" * 30))}
     command = "cc classify.c $(pkg-config --cflags --libs nacelle)"
     run("sh", "-c", f"{command} -o {tmp_path}/classify", cwd=EXAMPLES, env=settings)
-    done = subprocess.run([tmp_path / "classify", "x"], env=settings, capture_output=True, text=True)
+    command = [tmp_path / "classify", "x"]
+    done = subprocess.run(command, env=settings, capture_output=True, text=True)
     assert done.returncode == 1
     assert "nonenone" in done.stderr
 

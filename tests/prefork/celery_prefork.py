@@ -1,13 +1,13 @@
-"""The same as test_gunicorn.py with celery's prefork pool: a campaign's script, not one of the tests.
+"""As test_gunicorn.py, with celery's prefork pool: a script for campaigns, not one of the tests.
 
     pip install celery
     NACELLE_BUILD=build/dev python tests/prefork/celery_prefork.py [--calls 100000]
 
 Starts nacelled and a celery worker (its broker is a folder) whose master makes and uses the client,
-sends it tasks, and compares. Pool processes end after some tasks, as celery lets them, and others are
-forked in their place. (None is killed: a pool whose process dies in the wrong moment stands still,
-with or without Nacelle.) Ends with a line of JSON; the exit status is 0 when no answer was wrong, no
-task hung, and all processes of the pool and some of those that followed them served.
+sends it tasks, and compares. Pool processes end after some tasks, as celery lets them, and others
+are forked in their place. (None is killed: with this broker a pool that loses a process stands
+still, with or without Nacelle.) Ends with a line of JSON; the exit status is 0 when no answer was
+wrong, no task hung, and more processes served than the pool has at a time.
 """
 
 from __future__ import annotations

@@ -16,7 +16,7 @@ import nacelle
 
 MASTER = os.getpid()
 SERVICE = "sentiment"
-TEXTS = [f"{number}번째 영화, 정말 {'재미있어요' if number % 2 else '지루해요'}" for number in range(64)]
+TEXTS = [f"{n}번째 영화, 정말 {'재미있어요' if n % 2 else '지루해요'}" for n in range(64)]
 PING_BYTES_MAX = 5000  # so that some payloads fit in a slot and some take the arena
 # Of so many calls one embeds, one classifies, and the others ping.
 CALLS_PER_EMBED = 20
