@@ -20,10 +20,6 @@ namespace {
 using base::Code;
 using base::Error;
 
-Error violation(const std::string& what) {
-  return Error{Code::kInvalid, "the client broke the protocol: " + what};
-}
-
 // A client's own name for itself, made fit for logs: printable ASCII, at most the field's size.
 std::string printable(const char (&field)[64]) {
   std::string name(field, ::strnlen(field, sizeof field));
@@ -125,11 +121,16 @@ ReplySlot& Connection::reply_slot(std::uint32_t slot) const {
   return *std::launder(reinterpret_cast<ReplySlot*>(reply_.data() + sizeof(ReplyHeader)) + slot);
 }
 
+base::Error Connection::broken(Violation violation, const std::string& what) {
+  violation_ = violation;
+  return Error{Code::kInvalid, "the client broke the protocol: " + what};
+}
+
 base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
   const std::uint32_t used = from_client_.load_u32(offsetof(RequestHeader, slots_used));
   if (used > geometry_.slots) {
-    return violation("slots_used is " + std::to_string(used) + " of " +
-                     std::to_string(geometry_.slots));
+    return broken(Violation::kSlotsUsed, "slots_used is " + std::to_string(used) + " of " +
+                                             std::to_string(geometry_.slots));
   }
   for (; *cursor < used; ++*cursor) {
     const std::uint32_t slot = *cursor;
@@ -140,11 +141,12 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     if (look == protocol::Look::kNothing) continue;
     const std::string where = "slot " + std::to_string(slot);
     if (look == protocol::Look::kSkipped) {
-      return violation(where + " went from generation " + std::to_string(state.generation) +
-                       " to " + std::to_string(generation));
+      return broken(Violation::kGeneration, where + " went from generation " +
+                                                std::to_string(state.generation) + " to " +
+                                                std::to_string(generation));
     }
     if (look == protocol::Look::kTooEarly) {
-      return violation(where + " was published again before its reply");
+      return broken(Violation::kBusySlot, where + " was published again before its reply");
     }
     alignas(RequestSlot) std::byte bytes[sizeof(RequestSlot)];
     CHECK(from_client_.copy_in(request_slot(slot), sizeof bytes, bytes));
@@ -163,13 +165,13 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     field(&out->deadline_us, offsetof(RequestSlot, deadline_us));
     field(&out->trace, offsetof(RequestSlot, trace));
     std::memcpy(out->inline_payload, bytes + offsetof(RequestSlot, payload), kRequestInline);
-    if (op >= kOpsEnd) return violation(where + " asks for op " + std::to_string(op));
+    if (op >= kOpsEnd) return broken(Violation::kOp, where + " asks for op " + std::to_string(op));
     out->op = static_cast<Op>(op);
     if (out->payload_size > kRequestInline &&
         !base::fits(out->payload_offset, out->payload_size, geometry_.request_arena_size)) {
-      return violation(where +
-                       " has a payload outside its arena: " + std::to_string(out->payload_size) +
-                       " bytes at " + std::to_string(out->payload_offset));
+      return broken(Violation::kPayload, where + " has a payload outside its arena: " +
+                                             std::to_string(out->payload_size) + " bytes at " +
+                                             std::to_string(out->payload_offset));
     }
     state.generation = generation;
     take_back(state);  // a client that publishes again is done with the last reply

@@ -9,7 +9,9 @@
 // only.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -43,6 +45,19 @@ struct Submission {
   std::byte inline_payload[kRequestInline];
 };
 
+// How a client can break the protocol. Each ends its connection and is counted by its name.
+enum class Violation : std::uint8_t {
+  kSlotsUsed,   // more slots in use than there are
+  kGeneration,  // a generation that is not the next one
+  kBusySlot,    // a slot published again before its reply
+  kOp,          // an op that does not exist
+  kPayload,     // a payload outside the arena
+  kSocket,      // bytes on the socket, which is silent after the handshake
+};
+inline constexpr std::array<std::string_view, 6> kViolationNames = {
+    "slots_used", "generation", "busy_slot", "op", "payload", "socket"};
+static_assert(static_cast<std::size_t>(Violation::kSocket) + 1 == kViolationNames.size());
+
 struct Limits {
   std::uint32_t items_max = 4096;                  // texts in one request
   std::uint32_t text_bytes_max = 1U << 20;         // bytes of one text
@@ -72,8 +87,9 @@ class Connection {
 
   // The next published slot at or after *cursor, below slots_used: copies it to `out`, moves
   // *cursor behind it and returns true; false when the sweep is over. An error is a violation of
-  // the protocol: the connection must be closed.
+  // the protocol, violation() says which: the connection must be closed.
   base::Result<bool> take(std::uint32_t* cursor, Submission* out);
+  [[nodiscard]] Violation violation() const { return violation_; }  // after take() failed
   // Copies the payload of a submission to `out`, whose size is payload_size. False when a lie in
   // the slot points outside the arena; take() has ruled that out, so it is a violation too.
   [[nodiscard]] bool copy_payload(const Submission& submission, std::span<std::byte> out) const;
@@ -161,6 +177,7 @@ class Connection {
 
   Connection() : arena_(0, 0) {}
   void write_header(std::uint64_t epoch, const Limits& limits);
+  base::Error broken(Violation violation, const std::string& what);
   [[nodiscard]] std::uint64_t request_slot(std::uint32_t slot) const;
   [[nodiscard]] WordU64 word_u64(std::uint32_t slot, std::size_t field) const;
   [[nodiscard]] WordU32 word_u32(std::uint32_t slot, std::size_t field) const;
@@ -183,6 +200,7 @@ class Connection {
   std::uint64_t id_ = 0;
   std::unique_ptr<SlotState[]> slots_;
   Arena arena_;  // B's
+  Violation violation_ = Violation::kSlotsUsed;
   std::atomic<std::uint32_t> in_flight_{0};
   std::atomic<bool> closed_{false};
 };

@@ -3,8 +3,13 @@
 // its neighbours.
 #pragma once
 
+#include <array>
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
+
+#include "shm/connection.h"
+#include "sidecar/base/result.h"
 
 namespace nacelle::sidecar {
 
@@ -34,8 +39,10 @@ struct Counters {
   Counter invalid;
   Counter expired;
   Counter cancelled;
-  Counter refused_connections;
-  Counter violations;          // clients disconnected for breaking the protocol
+  // By the code that the client was told.
+  std::array<Counter, static_cast<std::size_t>(base::Code::kInternal) + 1> refused_connections;
+  // Clients disconnected for breaking the protocol, by shm::Violation.
+  std::array<Counter, shm::kViolationNames.size()> violations;
   Counter rescued_by_timeout;  // requests that a backstop found, not a doorbell: should stay 0
 };
 

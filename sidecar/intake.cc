@@ -46,7 +46,7 @@ void Intake::run() {
   }
   listener_.reset();  // the next sidecar's clients should not find this one
   guests_.clear();
-  for (const auto& client : clients()) disconnect(client, "the sidecar stops", false);
+  for (const auto& client : clients()) disconnect(client, "the sidecar stops", std::nullopt);
 }
 
 bool Intake::sweep() {
@@ -70,7 +70,7 @@ bool Intake::sweep_client(const std::shared_ptr<ClientState>& client) {
   for (;;) {
     base::Result<bool> taken = client->connection->take(&client->cursor, &submission);
     if (!taken) {
-      disconnect(client, taken.error().message, true);
+      disconnect(client, taken.error().message, client->connection->violation());
       return true;
     }
     if (!*taken) {

@@ -94,7 +94,7 @@ class Intake {
   [[nodiscard]] base::Status room_for(const shm::Peer& peer) const;
   base::Status admit(Guest& guest, const shm::Hello& hello);
   void disconnect(const std::shared_ptr<ClientState>& client, const std::string& why,
-                  bool violation);
+                  std::optional<shm::Violation> violation);
 
   const Config config_;
   Services& services_;

@@ -185,6 +185,17 @@ control::StatusReport Pipeline::report() const {
                    .expired = counters_.expired.get(),
                    .cancelled = counters_.cancelled.get(),
                    .rescued_by_timeout = counters_.rescued_by_timeout.get()};
+  for (std::size_t i = 0; i < counters_.violations.size(); ++i) {
+    if (const std::uint64_t count = counters_.violations[i].get(); count > 0) {
+      report.violations.push_back({std::string(shm::kViolationNames[i]), count});
+    }
+  }
+  for (std::size_t i = 0; i < counters_.refused_connections.size(); ++i) {
+    if (const std::uint64_t count = counters_.refused_connections[i].get(); count > 0) {
+      report.refused_connections.push_back(
+          {std::string(base::code_name(static_cast<Code>(i))), count});
+    }
+  }
   for (std::size_t i = 0; i < services_.size(); ++i) {
     const LoadedService& service = services_.at(i);
     const model::Info& info = service.model->info();

@@ -170,7 +170,11 @@ bool Intake::look_at_sockets(int timeout_ms) {
     // A client has nothing to say on its socket: whatever happened there, it is over.
     char byte = 0;
     const bool spoke = ::recv(fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0;
-    disconnect(client, spoke ? "the client wrote to its socket" : "the client hung up", spoke);
+    if (spoke) {
+      disconnect(client, "the client wrote to its socket", shm::Violation::kSocket);
+    } else {
+      disconnect(client, "the client hung up", std::nullopt);
+    }
   }
   if (rang) downstream_.room();
   if (guests_spoke || !guests_.empty()) greet_guests(base::now_ns());
@@ -178,7 +182,7 @@ bool Intake::look_at_sockets(int timeout_ms) {
 }
 
 void Intake::refuse_guest(const base::Fd& socket, const base::Error& why) {
-  counters_.refused_connections.add();
+  counters_.refused_connections[static_cast<std::size_t>(why.code)].add();
   base::log_warn("connection refused", {{"reason", why.message}});
   shm::send_refusal(socket.get(), why);
 }
@@ -305,14 +309,14 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
 
 // The connection's memory lives on until its last request is done; nobody reads those replies.
 void Intake::disconnect(const std::shared_ptr<ClientState>& client, const std::string& why,
-                        bool violation) {
+                        std::optional<shm::Violation> violation) {
   unwatch(client->connection->socket());
   unwatch(client->connection->doorbell());
   unwatch(client->connection->process());
   client->connection->close();
   // At once, although a request under way may keep the descriptor open for a while.
   ::shutdown(client->connection->socket(), SHUT_RDWR);
-  if (violation) counters_.violations.add();
+  if (violation) counters_.violations[static_cast<std::size_t>(*violation)].add();
   base::log(violation ? base::LogLevel::kWarn : base::LogLevel::kInfo, "client disconnected",
             {{"client", client->connection->id()},
              {"name", client->connection->name()},

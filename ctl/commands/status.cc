@@ -48,7 +48,17 @@ void print_clients(const std::vector<control::ClientReport>& clients, Output& ou
             rows);
 }
 
-void print_totals(const control::Totals& totals, Output& out) {
+// "2 generation, 1 socket"
+std::string counts_text(const std::vector<control::NamedCount>& counts) {
+  std::string text;
+  for (const control::NamedCount& entry : counts) {
+    text += (text.empty() ? "" : ", ") + count_text(entry.count) + " " + entry.name;
+  }
+  return text;
+}
+
+void print_totals(const control::StatusReport& status, Output& out) {
+  const control::Totals& totals = status.totals;
   out.heading("since the start");
   out.row("requests", count_text(totals.requests));
   out.row("texts", count_text(totals.texts) + " (" + count_text(totals.tokens) + " tokens)");
@@ -58,6 +68,10 @@ void print_totals(const control::Totals& totals, Output& out) {
   out.row("not served", count_text(totals.busy) + " busy, " + count_text(totals.invalid) +
                             " invalid, " + count_text(totals.expired) + " expired, " +
                             count_text(totals.cancelled) + " cancelled");
+  if (!status.violations.empty()) out.row("violations", counts_text(status.violations));
+  if (!status.refused_connections.empty()) {
+    out.row("refused", "connections: " + counts_text(status.refused_connections));
+  }
   // A lost wake-up is a defect of ours: silent when there is none, loud when there is one.
   if (totals.rescued_by_timeout > 0) {
     out.row("rescued", count_text(totals.rescued_by_timeout) +
@@ -81,7 +95,7 @@ base::Status run(std::span<const std::string_view>, control::Client& sidecar, Ou
   out.row("memory", bytes_text(status->rss_bytes) + " resident");
   print_models(status->models, out);
   print_clients(status->clients, out);
-  print_totals(status->totals, out);
+  print_totals(*status, out);
   return base::ok();
 }
 

@@ -79,6 +79,12 @@ struct Totals {
   std::uint64_t rescued_by_timeout = 0;  // wake-ups that a backstop had to repair: should be 0
 };
 
+// How often something happened that has a name.
+struct NamedCount {
+  std::string name;
+  std::uint64_t count = 0;
+};
+
 struct StatusReport {
   std::string version;
   std::uint32_t pid = 0;
@@ -89,6 +95,10 @@ struct StatusReport {
   std::string socket;           // the data socket
   std::uint64_t rss_bytes = 0;  // resident memory of the sidecar process
   Totals totals;
+  // Clients disconnected for breaking the protocol, by what they did; only what happened.
+  std::vector<NamedCount> violations;
+  // Connections refused, by the name of the code that the client was told; only what happened.
+  std::vector<NamedCount> refused_connections;
   std::vector<ModelReport> models;
   std::vector<ClientReport> clients;
 };

@@ -64,6 +64,14 @@ struct Fields<Totals> {
 };
 
 template <>
+struct Fields<NamedCount> {
+  static void visit(auto& report, auto&& field) {
+    field("name", report.name);
+    field("count", report.count);
+  }
+};
+
+template <>
 struct Fields<StatusReport> {
   static void visit(auto& report, auto&& field) {
     field("version", report.version);
@@ -75,6 +83,8 @@ struct Fields<StatusReport> {
     field("socket", report.socket);
     field("rss_bytes", report.rss_bytes);
     field("totals", report.totals);
+    field("violations", report.violations);
+    field("refused_connections", report.refused_connections);
     field("models", report.models);
     field("clients", report.clients);
   }

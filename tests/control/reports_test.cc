@@ -32,6 +32,8 @@ StatusReport full_report() {
                    .expired = 9,
                    .cancelled = 10,
                    .rescued_by_timeout = 11};
+  report.violations = {{"generation", 12}, {"socket", 1}};
+  report.refused_connections = {{"denied", 13}};
   ModelReport model;
   model.name = "sentiment";
   model.tasks = {"embed", "classify"};
@@ -53,6 +55,9 @@ TEST(Reports, SurviveTheWayThroughJson) {
   EXPECT_EQ(to_json(*again), json);
   EXPECT_EQ(again->rss_bytes, UINT64_MAX);
   EXPECT_EQ(again->models.at(0).labels.at(1), "긍정");
+  EXPECT_EQ(again->violations.at(0).name, "generation");
+  EXPECT_EQ(again->violations.at(0).count, 12U);
+  EXPECT_EQ(again->refused_connections.at(0).count, 13U);
   EXPECT_EQ(again->clients.at(0).name, "worker \"1\"\n");
 }
 

@@ -163,6 +163,15 @@ TEST_F(Ctl, ARescuedWakeUpIsNotHidden) {
               AllOf(HasSubstr("please report this"), HasSubstr("none connected")));
 }
 
+TEST_F(Ctl, WhatHostileClientsDidIsCountedByName) {
+  auto report = busy_sidecar();
+  report.violations = {{"generation", 1200}, {"socket", 1}};
+  report.refused_connections = {{"denied", 3}};
+  serve(control::all_verbs({.status = [report] { return report; }, .options = {}}));
+  EXPECT_THAT(ask({"status"}).out, AllOf(HasSubstr("violations    1,200 generation, 1 socket\n"),
+                                         HasSubstr("refused       connections: 3 denied\n")));
+}
+
 TEST_F(Ctl, ModelsShowsWhatEachCanDo) {
   const Ran ran = ask({"models"});
   EXPECT_EQ(ran.exit, kDone);

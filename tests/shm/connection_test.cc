@@ -77,6 +77,7 @@ TEST(Connection, ARightRequestIsTakenOnce) {
 TEST(Connection, EveryLieInTheSlotsIsAViolation) {
   struct Row {
     const char* what;
+    Violation reason;
     std::function<void(const RawClient&)> lie;
   };
   const auto set = [](const std::function<void(RequestSlot&)>& change) {
@@ -87,30 +88,31 @@ TEST(Connection, EveryLieInTheSlotsIsAViolation) {
     };
   };
   const Row rows[] = {
-      {"more slots than there are", [](const RawClient& c) { c.header().slots_used.store(5); }},
-      {"all slots there could be",
+      {"more slots than there are", Violation::kSlotsUsed,
+       [](const RawClient& c) { c.header().slots_used.store(5); }},
+      {"all slots there could be", Violation::kSlotsUsed,
        [](const RawClient& c) { c.header().slots_used.store(UINT32_MAX); }},
-      {"a generation too far",
+      {"a generation too far", Violation::kGeneration,
        [](const RawClient& c) {
          c.header().slots_used.store(1);
          c.slot(0).generation.store(2);
        }},
-      {"a generation near the end",
+      {"a generation near the end", Violation::kGeneration,
        [](const RawClient& c) {
          c.header().slots_used.store(1);
          c.slot(0).generation.store(UINT64_MAX);
        }},
-      {"an unknown op", set([](RequestSlot& s) { s.op = kOpsEnd; })},
-      {"the largest op", set([](RequestSlot& s) { s.op = UINT16_MAX; })},
-      {"a payload one byte past the arena", set([](RequestSlot& s) {
+      {"an unknown op", Violation::kOp, set([](RequestSlot& s) { s.op = kOpsEnd; })},
+      {"the largest op", Violation::kOp, set([](RequestSlot& s) { s.op = UINT16_MAX; })},
+      {"a payload one byte past the arena", Violation::kPayload, set([](RequestSlot& s) {
          s.payload_size = 100;
          s.payload_offset = 65'536 - 99;
        })},
-      {"a payload that wraps", set([](RequestSlot& s) {
+      {"a payload that wraps", Violation::kPayload, set([](RequestSlot& s) {
          s.payload_size = UINT32_MAX;
          s.payload_offset = 2;
        })},
-      {"an offset far outside", set([](RequestSlot& s) {
+      {"an offset far outside", Violation::kPayload, set([](RequestSlot& s) {
          s.payload_size = 65;
          s.payload_offset = UINT32_MAX;
        })},
@@ -122,6 +124,7 @@ TEST(Connection, EveryLieInTheSlotsIsAViolation) {
     const base::Result<bool> taken = client.take(&submission);
     ASSERT_FALSE(taken) << row.what;
     EXPECT_THAT(taken.error().message, HasSubstr("broke the protocol")) << row.what;
+    EXPECT_EQ(client.connection->violation(), row.reason) << row.what;
   }
 }
 
@@ -132,6 +135,7 @@ TEST(Connection, PublishingAgainBeforeTheReplyIsAViolation) {
   ASSERT_TRUE(*client.take(&submission));
   client.publish(0);
   EXPECT_FALSE(client.take(&submission)) << "the slot is busy";
+  EXPECT_EQ(client.connection->violation(), Violation::kBusySlot);
 }
 
 TEST(Connection, AReplayedGenerationIsAViolation) {
