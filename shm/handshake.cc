@@ -191,7 +191,11 @@ base::Result<Greeting> read_welcome(base::Fd socket, const std::string& path) {
   message.msg_iovlen = 1;
   message.msg_control = control;
   message.msg_controllen = sizeof control;
-  const ssize_t count = ::recvmsg(socket.get(), &message, MSG_CMSG_CLOEXEC | MSG_DONTWAIT);
+  const int flags = MSG_CMSG_CLOEXEC | MSG_DONTWAIT;
+  ssize_t count = ::recvmsg(socket.get(), &message, flags);
+  // A sidecar that refuses before it has read the hello closes with it unread, which the kernel
+  // tells first, and once. What the sidecar said is still there.
+  if (count < 0 && errno == ECONNRESET) count = ::recvmsg(socket.get(), &message, flags);
   std::size_t received = 0;
   for (cmsghdr* header = CMSG_FIRSTHDR(&message); count >= 0 && header != nullptr;
        header = CMSG_NXTHDR(&message, header)) {

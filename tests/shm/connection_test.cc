@@ -8,50 +8,42 @@
 
 #include <cstring>
 #include <functional>
+#include <memory>
 #include <string>
 #include <thread>
 
 #include "sidecar/base/check.h"
+#include "tests/support/raw_client.h"
 #include "tests/support/wire.h"
 
 namespace nacelle::shm {
 namespace {
 
 using nacelle::testing::meet;
+using nacelle::testing::RawClient;
 using nacelle::testing::TempDir;
 using ::testing::HasSubstr;
 
 constexpr Geometry kGeometry{.slots = 4, .request_arena_size = 65'536, .reply_arena_size = 65'536};
 
-// A client without manners: the regions as they came, writable where they are.
-struct RawClient {
-  RawClient() {
+// A client without manners, and the sidecar's end of its connection.
+struct Liar {
+  Liar() {
     const std::string path = dir / "nacelle.sock";
     base::Result<Listener> listener = Listener::listen(path);
     CHECK(listener.has_value());
-    std::thread other([&] {
-      base::Result<Greeting> made = greet(path, Hello{}, base::now_ns() + 10 * base::kSecond);
-      CHECK(made.has_value());
-      greeting = *std::move(made);
-    });
+    std::thread other([&] { client = std::make_unique<RawClient>(path); });
     auto [socket, hello] = meet(*listener);
     connection = *Connection::open(std::move(socket), Peer{}, **hello, kGeometry, Limits{}, 1, 1);
     other.join();
-    request =
-        *Mapping::map(greeting.fds[0].get(), kGeometry.request_region_size(), Access::kReadWrite);
   }
-  [[nodiscard]] RequestHeader& header() const {
-    return *reinterpret_cast<RequestHeader*>(request.data());
-  }
-  [[nodiscard]] RequestSlot& slot(std::uint32_t i) const {
-    return reinterpret_cast<RequestSlot*>(request.data() + sizeof(RequestHeader))[i];
-  }
+  [[nodiscard]] RequestHeader& header() const { return client->header(); }
+  [[nodiscard]] RequestSlot& slot(std::uint32_t i) const { return client->slot(i); }
   // A request that is right in every field.
   void publish(std::uint32_t i) const {
     slot(i).op = static_cast<std::uint16_t>(Op::kPing);
     slot(i).payload_size = 4;
-    header().slots_used.store(4);
-    slot(i).generation.fetch_add(1);
+    client->publish(i);
   }
   base::Result<bool> take(Submission* out) const {
     std::uint32_t cursor = 0;
@@ -59,13 +51,12 @@ struct RawClient {
   }
 
   TempDir dir;
-  Greeting greeting;
-  Mapping request;
+  std::unique_ptr<RawClient> client;
   std::shared_ptr<Connection> connection;
 };
 
 TEST(Connection, ARightRequestIsTakenOnce) {
-  const RawClient client;
+  const Liar client;
   client.publish(2);
   Submission submission;
   ASSERT_TRUE(*client.take(&submission));
@@ -78,10 +69,10 @@ TEST(Connection, EveryLieInTheSlotsIsAViolation) {
   struct Row {
     const char* what;
     Violation reason;
-    std::function<void(const RawClient&)> lie;
+    std::function<void(const Liar&)> lie;
   };
   const auto set = [](const std::function<void(RequestSlot&)>& change) {
-    return [change](const RawClient& client) {
+    return [change](const Liar& client) {
       change(client.slot(0));
       client.header().slots_used.store(4);
       client.slot(0).generation.fetch_add(1);
@@ -89,16 +80,16 @@ TEST(Connection, EveryLieInTheSlotsIsAViolation) {
   };
   const Row rows[] = {
       {"more slots than there are", Violation::kSlotsUsed,
-       [](const RawClient& c) { c.header().slots_used.store(5); }},
+       [](const Liar& c) { c.header().slots_used.store(5); }},
       {"all slots there could be", Violation::kSlotsUsed,
-       [](const RawClient& c) { c.header().slots_used.store(UINT32_MAX); }},
+       [](const Liar& c) { c.header().slots_used.store(UINT32_MAX); }},
       {"a generation too far", Violation::kGeneration,
-       [](const RawClient& c) {
+       [](const Liar& c) {
          c.header().slots_used.store(1);
          c.slot(0).generation.store(2);
        }},
       {"a generation near the end", Violation::kGeneration,
-       [](const RawClient& c) {
+       [](const Liar& c) {
          c.header().slots_used.store(1);
          c.slot(0).generation.store(UINT64_MAX);
        }},
@@ -118,7 +109,7 @@ TEST(Connection, EveryLieInTheSlotsIsAViolation) {
        })},
   };
   for (const Row& row : rows) {
-    const RawClient client;
+    const Liar client;
     row.lie(client);
     Submission submission;
     const base::Result<bool> taken = client.take(&submission);
@@ -129,7 +120,7 @@ TEST(Connection, EveryLieInTheSlotsIsAViolation) {
 }
 
 TEST(Connection, PublishingAgainBeforeTheReplyIsAViolation) {
-  const RawClient client;
+  const Liar client;
   client.publish(0);
   Submission submission;
   ASSERT_TRUE(*client.take(&submission));
@@ -139,7 +130,7 @@ TEST(Connection, PublishingAgainBeforeTheReplyIsAViolation) {
 }
 
 TEST(Connection, AReplayedGenerationIsAViolation) {
-  const RawClient client;
+  const Liar client;
   client.publish(0);
   Submission submission;
   ASSERT_TRUE(*client.take(&submission));
@@ -150,7 +141,7 @@ TEST(Connection, AReplayedGenerationIsAViolation) {
 
 // The copy is what counts: a payload that moves after it was taken changes nothing.
 TEST(Connection, FieldsChangedAfterTheCopyComeTooLate) {
-  const RawClient client;
+  const Liar client;
   std::memcpy(client.slot(0).payload, "good", 4);
   client.publish(0);
   Submission submission;
@@ -164,7 +155,7 @@ TEST(Connection, FieldsChangedAfterTheCopyComeTooLate) {
 }
 
 TEST(Connection, AForgedReleaseWordFreesNothing) {
-  const RawClient client;
+  const Liar client;
   client.publish(0);
   Submission submission;
   ASSERT_TRUE(*client.take(&submission));
@@ -182,7 +173,7 @@ TEST(Connection, AForgedReleaseWordFreesNothing) {
 }
 
 TEST(Connection, ReplyMemoryIsZeroedBeforeItIsLentAgain) {
-  const RawClient client;
+  const Liar client;
   Submission submission;
   for (int round = 0; round < 2; ++round) {
     client.publish(0);

@@ -155,6 +155,25 @@ TEST(Handshake, AWelcomeWithoutItsDescriptorsIsAnError) {
   EXPECT_THAT(greeting.error().message, HasSubstr("0 descriptors instead of 3"));
 }
 
+// The usual case for a user who is not allowed: the hello lies unread when the sidecar hangs up.
+TEST(Handshake, ARefusalBeforeTheHelloIsReadIsHeard) {
+  const TempDir dir;
+  const std::string path = dir / "s";
+  const base::Result<Listener> listener = Listener::listen(path);
+  ASSERT_TRUE(listener);
+  base::Result<Greeting> greeting = base::Error{};
+  std::thread client([&] { greeting = greet(path, {}, soon()); });
+  base::Fd socket;
+  while (!(socket = listener->accept())) std::this_thread::yield();
+  while (!hung_up(socket.get())) std::this_thread::yield();  // until the hello is there
+  send_refusal(socket.get(), {base::Code::kDenied, "not you"});
+  socket.reset();
+  client.join();
+  ASSERT_FALSE(greeting);
+  EXPECT_EQ(greeting.error().code, base::Code::kDenied) << greeting.error().message;
+  EXPECT_THAT(greeting.error().message, HasSubstr("not you"));
+}
+
 TEST(Handshake, ASidecarThatNeverAnswersTimesOut) {
   const TempDir dir;
   const std::string path = dir / "s";
