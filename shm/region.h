@@ -53,8 +53,15 @@ base::Status seal_for_clients_to_write(int fd);
 // map the sidecar's own first.
 base::Status seal_against_writers(int fd);
 
-// Memory that another process can change at any moment. It can only be copied out, within bounds,
-// and the copy is what gets validated; nothing here hands out a pointer into the region.
+// Memory that another process can change at any moment. There is one thing to do with it: copy a
+// piece out, within bounds, once, and validate the copy. Nothing here hands out a pointer into the
+// region.
+//
+// Three sizes of the same: any number of bytes, and a word of 8 or of 4 that is copied in one
+// piece, as an atomic, because its value says something about other bytes. Out of line, so that a
+// test can put itself between these calls and their callers with the linker's --wrap, see every
+// fetch, and scramble what was fetched (tests/hostile/fetch_watch.h); the product pays nothing for
+// it.
 class Untrusted {
  public:
   Untrusted() = default;
@@ -66,7 +73,7 @@ class Untrusted {
 
   // One word that the peer stores with release: what it wrote before is visible after this load.
   // And seq_cst, since the order of wait.h needs it; on x86 that costs a load nothing. `offset` is
-  // computed by us from a checked slot number.
+  // ours, computed from a checked slot number: one that is outside is a defect, and a CHECK.
   [[nodiscard]] std::uint64_t load_u64(std::uint64_t offset) const;
   [[nodiscard]] std::uint32_t load_u32(std::uint64_t offset) const;
 
