@@ -401,22 +401,35 @@ base::Result<std::unique_ptr<Stream>> Client::ping_stream(std::uint32_t pieces,
   return std::make_unique<Stream>(*std::move(link), *std::move(ticket));
 }
 
-base::Status Client::ping(std::span<std::byte> data) {
+base::Status Client::ping(std::span<const std::byte> request, std::span<std::byte> reply) {
+  if (reply.empty() && !request.empty()) {
+    return Error{Code::kInvalid, "a ping that sends bytes wants at least one back"};
+  }
   State& self = state();
   for (int attempt = 0;; ++attempt) {
     base::Result<std::shared_ptr<shm::Link>> made = self.link(self.connect_deadline());
     if (!made) return made.error();
     shm::Link& link = **made;
-    if (data.size() > link.request_arena_size()) {
-      return Error{Code::kTooLarge, "a ping of " + std::to_string(data.size()) +
+    if (request.size() > link.request_arena_size()) {
+      return Error{Code::kTooLarge, "a ping of " + std::to_string(request.size()) +
                                         " bytes does not fit in " +
                                         std::to_string(link.request_arena_size()) +
                                         " bytes (transport.request_arena_bytes)"};
     }
+    if (reply.size() > link.reply_arena_size()) {
+      return Error{Code::kTooLarge, "a reply of " + std::to_string(reply.size()) +
+                                        " bytes does not fit in " +
+                                        std::to_string(link.reply_arena_size()) +
+                                        " bytes (transport.reply_arena_bytes)"};
+    }
     const Nanos deadline = shm::default_deadline(link);
+    // A sidecar that knows no other size than the request's is asked for that in the old way.
+    const std::size_t wanted = reply.size() == request.size() ? 0 : reply.size();
     base::Result<shm::Ticket> ticket = link.submit(
-        {.op = shm::Op::kPing}, static_cast<std::uint32_t>(data.size()), deadline,
-        [&](std::span<std::byte> out) { base::copy_bytes(out.data(), data.data(), data.size()); });
+        {.op = shm::Op::kPing, .items = static_cast<std::uint32_t>(wanted)},
+        static_cast<std::uint32_t>(request.size()), deadline, [&](std::span<std::byte> out) {
+          base::copy_bytes(out.data(), request.data(), request.size());
+        });
     base::Status status = base::ok();
     if (!ticket) {
       status = ticket.error();
@@ -425,10 +438,10 @@ base::Status Client::ping(std::span<std::byte> data) {
     } else {
       if (answer->fields.code != Code::kOk) {
         status = shm::error_of(*answer);
-      } else if (answer->payload.size() != data.size()) {
+      } else if (answer->payload.size() != reply.size()) {
         status = Error{Code::kInternal, "the sidecar's reply does not match the request"};
       } else {
-        base::copy_bytes(data.data(), answer->payload.data(), data.size());
+        base::copy_bytes(reply.data(), answer->payload.data(), reply.size());
       }
       link.finish(*ticket);
     }

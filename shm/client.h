@@ -125,8 +125,11 @@ class Client {
                                                     std::chrono::microseconds interval = {},
                                                     const CallOptions& options = {});
 
-  // Sends `data` and receives it back into the same memory: a round trip without work.
-  base::Status ping(std::span<std::byte> data);
+  // A round trip without work: sends `request` and receives its bytes into `reply`, repeated from
+  // the beginning until that is full. A reply has at least one byte, unless nothing is sent either.
+  base::Status ping(std::span<const std::byte> request, std::span<std::byte> reply);
+  // The same, back into the same memory.
+  base::Status ping(std::span<std::byte> data) { return ping(data, data); }
 
   // How often a reply was there only when a sleep timed out. Anything but 0 is a lost wake-up.
   [[nodiscard]] std::uint64_t rescued_by_timeout() const;

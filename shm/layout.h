@@ -39,7 +39,7 @@ inline constexpr std::uint32_t kReplyInline = 192;   // bytes of payload inside 
 
 // What a request asks for. Append only.
 enum class Op : std::uint16_t {
-  kPing = 0,        // any bytes; the reply holds the same bytes
+  kPing = 0,        // any bytes; the reply holds them again, over and over up to `items` bytes
   kDescribe = 1,    // a service's name; the reply is a Description
   kEmbed = 2,       // a text list; the reply is a row list of embeddings
   kClassify = 3,    // a text list; the reply is a row list of scores, one per label, summing to 1
@@ -63,7 +63,7 @@ struct alignas(kAlignment) RequestSlot {
   std::uint16_t op;                       // Op
   std::uint16_t flags;                    // 0
   std::uint32_t service;                  // the handle from a Description; 0 for ping and describe
-  std::uint32_t items;                    // texts in the payload; 0 for ping and describe
+  std::uint32_t items;                    // texts in the payload; ping: bytes wanted; describe: 0
   std::uint32_t payload_size;             // bytes
   std::uint32_t payload_offset;           // in A's arena; unused when the payload is inline
   std::uint32_t deadline_us;              // from now; 0 means the sidecar's default

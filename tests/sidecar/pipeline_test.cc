@@ -54,6 +54,35 @@ TEST_F(PipelineTest, PingBringsBackTheSameBytes) {
   EXPECT_EQ(client->rescued_by_timeout(), 0U);
 }
 
+TEST_F(PipelineTest, PingBringsBackAsManyBytesAsAreWanted) {
+  start();
+  const auto client = connect();
+  for (const std::size_t sent : {0UL, 1UL, 7UL, 64UL, 65UL, 1000UL}) {
+    std::vector<std::byte> request(sent);
+    for (std::size_t i = 0; i < sent; ++i) request[i] = static_cast<std::byte>(i * 7 + 1);
+    for (const std::size_t wanted : {1UL, 63UL, 64UL, 192UL, 193UL, 1024UL, 1UL << 20}) {
+      std::vector<std::byte> expected(wanted);
+      for (std::size_t i = 0; sent > 0 && i < wanted; ++i) expected[i] = request[i % sent];
+      std::vector<std::byte> reply(wanted, std::byte{0xEE});
+      const base::Status pinged = client->ping(request, reply);
+      ASSERT_TRUE(pinged) << pinged.error().message;
+      EXPECT_TRUE(reply == expected) << sent << " bytes sent, " << wanted << " wanted";
+    }
+  }
+  const std::vector<std::byte> byte(1);
+  EXPECT_EQ(client->ping(byte, {}).error().code, base::Code::kInvalid);
+  std::vector<std::byte> too_much(config_.transport.reply_arena_bytes + 4096);
+  const base::Status refused = client->ping(byte, too_much);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, base::Code::kTooLarge);
+  EXPECT_THAT(refused.error().message, HasSubstr("transport.reply_arena_bytes"));
+  // The sidecar itself refuses what the library would not have asked for.
+  const auto link = raw();
+  EXPECT_EQ(ask(*link, {.op = shm::Op::kPing, .items = UINT32_MAX}, "x").code,
+            base::Code::kTooLarge);
+  EXPECT_EQ(ask(*link, {.op = shm::Op::kPing, .items = 3}, "x").items, 3U);
+}
+
 TEST_F(PipelineTest, ALongListIsCutIntoRequestsAndComesBackInOrder) {
   config_.transport.request_arena_bytes = 64 << 10;
   config_.transport.reply_arena_bytes = 64 << 10;
