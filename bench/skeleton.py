@@ -22,7 +22,6 @@ import json
 import math
 import operator
 import os
-import signal
 import subprocess
 import sys
 import tempfile
@@ -35,8 +34,8 @@ ROOT = BENCH.parent
 sys.path.insert(0, str(BENCH / "support"))
 
 import rows  # noqa: E402
+from processes import BUILD, Answering, Failed, Process, start_sidecar  # noqa: E402
 
-BUILD = Path(os.environ.get("NACELLE_BUILD", ROOT / "build/release"))
 PYTHON = os.environ.get("NACELLE_PYTHON", sys.executable)
 PEER = ROOT / "build/peers/skeleton"
 PEER_PACKAGES = ["onnxruntime==1.23.2", "onnx", "numpy", "safetensors", "tokenizers"]
@@ -52,50 +51,11 @@ REFERENCE_MIN = 0.99999     # of the peer's to the recorded ones
 SETTLE_S = 0.05             # before each measurement: the other side's threads may spin on
 
 
-class Failed(Exception):
-    """The benchmark cannot go on; the message says why."""
-
-
-class Process:
-    """A program that answers each line it reads with a line."""
-
-    def __init__(self, stack, name, command):
-        self.name = name
-        self.process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
-                                        text=True, encoding="utf-8")
-        stack.callback(self.stop)
-
-    def send(self, line):
-        self.process.stdin.write(line + "\n")
-        self.process.stdin.flush()
-
-    def receive(self):
-        line = self.process.stdout.readline()
-        if not line:
-            raise Failed(f"{self.name} ended; its own words are above")
-        return line.rstrip("\n")
-
-    def stop(self):
-        self.process.stdin.close()
-        try:
-            self.process.wait(10)
-        except subprocess.TimeoutExpired:
-            self.process.kill()
-            self.process.wait()
-
-
-class Client(Process):
+class Client(Answering):
     """skeleton_client.cc"""
 
-    def answer(self):
-        status, _, rest = self.receive().partition(" ")
-        if status != "ok":
-            raise Failed(f"{self.name}: {rest}")
-        return rest.split()
-
     def ask(self, *words):
-        self.send(" ".join(map(str, words)))
-        return self.answer()
+        return super().ask(*words).split()
 
 
 class Peer(Process):
@@ -104,30 +64,6 @@ class Peer(Process):
     def ask(self, **arguments):
         self.send(json.dumps(arguments))
         return json.loads(self.receive())
-
-
-def start_sidecar(stack, folder, services):
-    """nacelled with a configuration of its own; the socket of its clients."""
-    socket = folder / "nacelle.sock"
-    lines = [f"socket: {socket}", "control:", f"  socket: {folder}/control.sock", "log:",
-             "  level: warn", "services:"]
-    lines += [f"  {name}: {model}" for name, model in services.items()]
-    (folder / "nacelle.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    environment = {name: value for name, value in os.environ.items()
-                   if not name.startswith("NACELLE_")}
-    sidecar = subprocess.Popen([BUILD / "bin/nacelled", f"--config={folder}/nacelle.yaml"],
-                               env=environment)
-
-    def stop():
-        sidecar.send_signal(signal.SIGTERM)
-        try:
-            sidecar.wait(20)
-        except subprocess.TimeoutExpired:
-            sidecar.kill()
-            sidecar.wait()
-
-    stack.callback(stop)
-    return socket
 
 
 def find_model():
@@ -284,7 +220,7 @@ class Bench:
         for at, client in enumerate(clients):
             first = self.texts // len(clients) * at // call_texts * call_texts
             client.send(f"embed minilm {call_texts} {round(seconds * 1000)} {first}")
-        answers = [[float(word) for word in client.answer()] for client in clients]
+        answers = [[float(word) for word in client.answer().split()] for client in clients]
         texts, begins, ends, *means = zip(*answers)
         means = [sum(values) / len(values) for values in means]
         names = ["call_us", "queue_us", "compute_us", "batch_texts", "batch_clients"]
@@ -317,7 +253,7 @@ def run(options):
             print("all-MiniLM-L6-v2 is not to be had: round trips only", flush=True)
         services = ({"minilm": model} if model
                     else {"sentiment": ROOT / "tests/data/nsmc-bert-ko"})
-        socket = start_sidecar(stack, folder, services)
+        _, socket = start_sidecar(stack, folder, services)
         clients = [Client(stack, "skeleton_client",
                           [BUILD / "bin/skeleton_client", socket, f"bench-{i}"])
                    for i in range(max(CLIENTS))]
