@@ -20,6 +20,8 @@ namespace {
 using base::Code;
 using base::Error;
 
+std::string in_slot(std::uint32_t slot) { return "slot " + std::to_string(slot); }
+
 // A client's own name for itself, made fit for logs: printable ASCII, at most the field's size.
 std::string printable(const char (&field)[64]) {
   std::string name(field, ::strnlen(field, sizeof field));
@@ -139,14 +141,13 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     const protocol::Look look = protocol::look(word_u64(slot, offsetof(RequestSlot, generation)),
                                                state.generation, state.busy, &generation);
     if (look == protocol::Look::kNothing) continue;
-    const std::string where = "slot " + std::to_string(slot);
     if (look == protocol::Look::kSkipped) {
-      return broken(Violation::kGeneration, where + " went from generation " +
+      return broken(Violation::kGeneration, in_slot(slot) + " went from generation " +
                                                 std::to_string(state.generation) + " to " +
                                                 std::to_string(generation));
     }
     if (look == protocol::Look::kTooEarly) {
-      return broken(Violation::kBusySlot, where + " was published again before its reply");
+      return broken(Violation::kBusySlot, in_slot(slot) + " was published again before its reply");
     }
     alignas(RequestSlot) std::byte bytes[sizeof(RequestSlot)];
     CHECK(from_client_.copy_in(request_slot(slot), sizeof bytes, bytes));
@@ -165,11 +166,11 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     field(&out->deadline_us, offsetof(RequestSlot, deadline_us));
     field(&out->trace, offsetof(RequestSlot, trace));
     std::memcpy(out->inline_payload, bytes + offsetof(RequestSlot, payload), kRequestInline);
-    if (op >= kOpsEnd) return broken(Violation::kOp, where + " asks for op " + std::to_string(op));
+    if (op >= kOpsEnd) return broken(Violation::kOp, in_slot(slot) + " asks for op " + std::to_string(op));
     out->op = static_cast<Op>(op);
     if (out->payload_size > kRequestInline &&
         !base::fits(out->payload_offset, out->payload_size, geometry_.request_arena_size)) {
-      return broken(Violation::kPayload, where + " has a payload outside its arena: " +
+      return broken(Violation::kPayload, in_slot(slot) + " has a payload outside its arena: " +
                                              std::to_string(out->payload_size) + " bytes at " +
                                              std::to_string(out->payload_offset));
     }

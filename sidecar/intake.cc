@@ -17,6 +17,8 @@ using base::Nanos;
 
 // Sockets are looked at this often while requests keep the thread from sleeping.
 constexpr Nanos kSocketsEvery = base::kMillisecond;
+// Sweeps without texts between two looks at the clock.
+constexpr std::uint32_t kSweepsPerClock = 16;
 // Backstop against a lost doorbell; see wait.h in shm.
 constexpr Nanos kSleepMax = base::kSecond;
 
@@ -29,10 +31,17 @@ model::Task task_of(shm::Op op) {
 void Intake::run() {
   Nanos last_work = base::now_ns();
   Nanos last_look = last_work;
-  while (!stopping_.load(std::memory_order_relaxed)) {
-    const bool worked = sweep();
+  bool worked = false;
+  for (std::uint32_t sweeps = 1; !stopping_.load(std::memory_order_relaxed); ++sweeps) {
+    worked |= sweep();
+    // Reading the clock takes longer than a sweep that finds nothing, or a ping.
+    if (sweeps % kSweepsPerClock != 0 && !took_texts_) {
+      shm::spin_pause();
+      continue;
+    }
     const Nanos now = base::now_ns();
     if (worked) last_work = now;
+    worked = took_texts_ = false;
     if (now - last_look >= kSocketsEvery) {
       look_at_sockets(0);
       last_look = now;
@@ -51,11 +60,8 @@ void Intake::run() {
 
 bool Intake::sweep() {
   bool worked = false;
-  // By index and by copy: a client that breaks the protocol is removed on the way.
-  for (std::size_t i = 0; i < clients_.size(); ++i) {
-    const std::shared_ptr<ClientState> client = clients_[i];
-    worked |= sweep_client(client);
-  }
+  // By index: a client that breaks the protocol is removed on the way.
+  for (std::size_t i = 0; i < clients_.size(); ++i) worked |= sweep_client(clients_[i]);
   return worked;
 }
 
@@ -70,7 +76,8 @@ bool Intake::sweep_client(const std::shared_ptr<ClientState>& client) {
   for (;;) {
     base::Result<bool> taken = client->connection->take(&client->cursor, &submission);
     if (!taken) {
-      disconnect(client, taken.error().message, client->connection->violation());
+      const std::shared_ptr<ClientState> removed = client;  // `client` lies in the list
+      disconnect(removed, taken.error().message, removed->connection->violation());
       return true;
     }
     if (!*taken) {
@@ -99,6 +106,7 @@ void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submi
   }
   // seq_cst on both words, here and in drain(): either this request sees the drain, or the drain
   // waits for it.
+  took_texts_ = true;
   taking_.store(true, std::memory_order_seq_cst);
   if (draining()) {
     replier_.refuse(*client, submission, {Code::kSidecarGone, "the sidecar is shutting down"});
