@@ -139,10 +139,11 @@ struct Client::State {
     }
   }
 
-  // A live link, made if there is none. Waits for a sidecar that is not there until `deadline`.
-  base::Result<std::shared_ptr<shm::Link>> link(Nanos deadline) {
+  // A live link, made if there is none. Waits connect_timeout for a sidecar that is not there.
+  base::Result<std::shared_ptr<shm::Link>> link() {
     const std::lock_guard lock(mutex);
     if (live.link && !live.link->dead()) return live.link;
+    const Nanos deadline = base::now_ns() + shm::bounded_ns(options.connect_timeout);
     if (live.link) rescued_before += live.link->rescued_by_timeout();
     live = {};
     shm::Hello hello;
@@ -167,10 +168,6 @@ struct Client::State {
     }
   }
 
-  [[nodiscard]] Nanos connect_deadline() const {
-    return base::now_ns() + shm::bounded_ns(options.connect_timeout);
-  }
-
   // What is known about the service on this link; asks the sidecar once.
   base::Result<ServicePtr> service(const std::shared_ptr<shm::Link>& on, std::string_view name) {
     if (name.empty() || name.size() > kServiceNameMax) {
@@ -184,7 +181,7 @@ struct Client::State {
         if (found != live.services.end()) return found->second;
       }
     }
-    const Nanos deadline = shm::default_deadline(*on);
+    const Nanos deadline = on->default_deadline(base::now_ns());
     base::Result<shm::Ticket> ticket = on->submit(
         {.op = shm::Op::kDescribe}, static_cast<std::uint32_t>(name.size()), deadline,
         [&](std::span<std::byte> out) { std::memcpy(out.data(), name.data(), name.size()); });
@@ -241,7 +238,7 @@ base::Result<std::unique_ptr<Client>> Client::connect(const ClientOptions& optio
     return Error{Code::kInvalid, "the transport is " + quoted(transport) +
                                      " (NACELLE_TRANSPORT); there are \"shm\" and \"socket\""};
   }
-  base::Result<std::shared_ptr<shm::Link>> link = state->link(state->connect_deadline());
+  base::Result<std::shared_ptr<shm::Link>> link = state->link();
   if (!link) return link.error();
   return std::unique_ptr<Client>(new Client(std::move(state)));
 }
@@ -249,7 +246,7 @@ base::Result<std::unique_ptr<Client>> Client::connect(const ClientOptions& optio
 base::Result<std::shared_ptr<const ServiceInfo>> Client::describe(std::string_view service) {
   State& self = state();
   for (int attempt = 0;; ++attempt) {
-    base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
+    base::Result<std::shared_ptr<shm::Link>> link = self.link();
     if (!link) return link.error();
     base::Result<ServicePtr> found = self.service(*link, service);
     if (found) return std::shared_ptr<const ServiceInfo>(*found, &(*found)->info);
@@ -264,7 +261,7 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
   CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify);
   State& self = state();
   for (int attempt = 0;; ++attempt) {
-    base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
+    base::Result<std::shared_ptr<shm::Link>> link = self.link();
     if (!link) return link.error();
     base::Result<ServicePtr> found = self.service(*link, service);
     CallReport report;
@@ -386,10 +383,10 @@ base::Result<std::unique_ptr<Stream>> Client::ping_stream(std::uint32_t pieces,
       static_cast<std::uint32_t>(std::clamp<std::int64_t>(interval.count(), 0, UINT32_MAX));
   const shm::PingStream wanted{pieces, piece_bytes, interval_us, 0};
   State& self = state();
-  base::Result<std::shared_ptr<shm::Link>> link = self.link(self.connect_deadline());
+  base::Result<std::shared_ptr<shm::Link>> link = self.link();
   if (!link) return link.error();
   const Nanos timeout = shm::bounded_ns(options.timeout);
-  const Nanos deadline = timeout > 0 ? base::now_ns() + timeout : shm::default_deadline(**link);
+  const Nanos deadline = timeout > 0 ? base::now_ns() + timeout : (*link)->default_deadline(base::now_ns());
   base::Result<shm::StreamTicket> ticket = (*link)->submit_stream(
       {.op = shm::Op::kPingStream,
        .deadline_us =
@@ -407,7 +404,7 @@ base::Status Client::ping(std::span<const std::byte> request, std::span<std::byt
   }
   State& self = state();
   for (int attempt = 0;; ++attempt) {
-    base::Result<std::shared_ptr<shm::Link>> made = self.link(self.connect_deadline());
+    base::Result<std::shared_ptr<shm::Link>> made = self.link();
     if (!made) return made.error();
     shm::Link& link = **made;
     if (request.size() > link.request_arena_size()) {
@@ -422,14 +419,14 @@ base::Status Client::ping(std::span<const std::byte> request, std::span<std::byt
                                         std::to_string(link.reply_arena_size()) +
                                         " bytes (transport.reply_arena_bytes)"};
     }
-    const Nanos deadline = shm::default_deadline(link);
     // A sidecar that knows no other size than the request's is asked for that in the old way.
     const std::size_t wanted = reply.size() == request.size() ? 0 : reply.size();
-    base::Result<shm::Ticket> ticket = link.submit(
-        {.op = shm::Op::kPing, .items = static_cast<std::uint32_t>(wanted)},
-        static_cast<std::uint32_t>(request.size()), deadline, [&](std::span<std::byte> out) {
-          base::copy_bytes(out.data(), request.data(), request.size());
-        });
+    base::Result<shm::Ticket> ticket =
+        link.submit({.op = shm::Op::kPing, .items = static_cast<std::uint32_t>(wanted)},
+                    static_cast<std::uint32_t>(request.size()), shm::kDefaultDeadline,
+                    [&](std::span<std::byte> out) {
+                      base::copy_bytes(out.data(), request.data(), request.size());
+                    });
     base::Status status = base::ok();
     if (!ticket) {
       status = ticket.error();

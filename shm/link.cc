@@ -23,6 +23,9 @@ using base::Error;
 // 50 ms. (It usually learns sooner: nothing else would wake it.)
 constexpr base::Nanos kSleepMax = 20 * base::kMillisecond;
 
+// Beyond the sidecar's own deadline, before a call gives up on an answer.
+constexpr base::Nanos kGrace = 2 * base::kSecond;
+
 // How long a wake may take from the reply on: the sidecar's waker may wait for a CPU.
 constexpr base::Nanos kWakeMax = 100 * base::kMillisecond;
 
@@ -277,11 +280,17 @@ base::Error Link::gone() {
   return Error{Code::kSidecarGone, "the sidecar at " + path_ + " went away"};
 }
 
+base::Nanos Link::default_deadline(base::Nanos now) const {
+  return now + deadline_default_us_ * base::kMicrosecond + kGrace;
+}
+
 // Sleeps on `word`, which changes when the sidecar has news for this call, until done(), which
 // loads with seq_cst. Errors use up the ticket.
 base::Status Link::sleep_until(const Ticket& ticket, const std::atomic<std::uint32_t>& word,
                                const std::function<bool()>& done) {
   RequestSlot& slot = request_slot(ticket.slot);
+  const base::Nanos deadline =
+      ticket.deadline != kDefaultDeadline ? ticket.deadline : default_deadline(base::now_ns());
   protocol::raise_waiting(slot.waiting, kWaitsAsleep);
   FutexResult last = FutexResult::kWoken;
   std::uint32_t before = 0;
@@ -300,7 +309,7 @@ base::Status Link::sleep_until(const Ticket& ticket, const std::atomic<std::uint
       abandon(ticket);
       return gone();
     }
-    const base::Nanos left = ticket.deadline - base::now_ns();
+    const base::Nanos left = deadline - base::now_ns();
     if (left <= 0) {
       cancel(ticket);
       return Error{Code::kDeadlineExceeded, "no answer within the call's timeout"};
@@ -338,7 +347,9 @@ base::Result<std::optional<Answer>> Link::try_wait(const Ticket& ticket) {
       abandon(ticket);
       return gone();
     }
-    if (ticket.deadline > base::now_ns()) return std::optional<Answer>();
+    if (ticket.deadline == kDefaultDeadline || ticket.deadline > base::now_ns()) {
+      return std::optional<Answer>();
+    }
     cancel(ticket);
     return Error{Code::kDeadlineExceeded, "no answer within the call's timeout"};
   }

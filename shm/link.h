@@ -28,7 +28,7 @@ namespace nacelle::shm {
 struct Ticket {
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;
-  base::Nanos deadline = 0;  // CLOCK_MONOTONIC
+  base::Nanos deadline = 0;  // CLOCK_MONOTONIC, or kDefaultDeadline
 };
 
 // A call whose answer is a stream, and how far its pieces have been read.
@@ -106,7 +106,8 @@ class Link {
   [[nodiscard]] std::uint32_t text_bytes_max() const { return text_bytes_max_; }
   [[nodiscard]] std::uint32_t request_arena_size() const { return request_arena_size_; }
   [[nodiscard]] std::uint32_t reply_arena_size() const { return reply_arena_size_; }
-  [[nodiscard]] std::uint32_t deadline_default_us() const { return deadline_default_us_; }
+  // Of a request that names none, sent now.
+  [[nodiscard]] base::Nanos default_deadline(base::Nanos now) const;
   [[nodiscard]] bool dead() const { return dead_.load(std::memory_order_relaxed); }
   // For a forked child, which must not keep its parent's connection alive: closes the descriptors.
   void close_inherited();

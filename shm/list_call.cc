@@ -11,9 +11,6 @@ using base::Code;
 using base::Error;
 using base::Nanos;
 
-// Beyond the sidecar's own deadline, before a call gives up on an answer.
-constexpr Nanos kGrace = 2 * base::kSecond;
-
 std::uint64_t payload_size(std::span<const std::string_view> texts) {
   std::uint64_t size = texts.size() * sizeof(std::uint32_t);
   for (const std::string_view text : texts) size += text.size();
@@ -133,7 +130,7 @@ base::Result<Ticket> ListRun::publish(const Chunk& chunk) {
        .trace = call_.options.trace},
       static_cast<std::uint32_t>(payload_size(part)),
       // Without a time-out of the caller's, each request has the sidecar's default for itself.
-      bounded ? deadline_ : default_deadline(*link_),
+      bounded ? deadline_ : link_->default_deadline(base::now_ns()),
       [&](std::span<std::byte> payload) { write_texts(part, payload); });
 }
 
@@ -201,10 +198,6 @@ base::Nanos bounded_ns(std::chrono::milliseconds timeout) {
   constexpr std::chrono::milliseconds kTenYears = std::chrono::hours(24 * 3650);
   return std::chrono::nanoseconds(std::clamp(timeout, std::chrono::milliseconds(0), kTenYears))
       .count();
-}
-
-base::Nanos default_deadline(const Link& link) {
-  return base::now_ns() + link.deadline_default_us() * base::kMicrosecond + kGrace;
 }
 
 Error error_of(const Answer& answer) {

@@ -79,9 +79,6 @@ class ListRun {
 // A caller's time-out in nanoseconds, at most ten years: "for ever" must not overflow a clock.
 base::Nanos bounded_ns(std::chrono::milliseconds timeout);
 
-// Until when to wait for the answer to a call that names no deadline of its own.
-base::Nanos default_deadline(const Link& link);
-
 // The error that an answer holds, in the sidecar's words.
 base::Error error_of(const Answer& answer);
 

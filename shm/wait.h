@@ -33,12 +33,14 @@ template <typename Done>
 bool spin_until(base::Nanos budget, Done&& done) {
   if (done()) return true;
   if (budget == 0) return false;
-  const base::Nanos stop = base::now_ns() + budget;
+  constexpr int kLooksPerClock = 16;
+  base::Nanos stop = 0;  // not asked for before the first looks, which a quick answer ends
   do {
-    for (int i = 0; i < 16; ++i) {
+    for (int i = 0; i < kLooksPerClock; ++i) {
       if (done()) return true;
       spin_pause();
     }
+    if (stop == 0) stop = base::now_ns() + budget;
   } while (base::now_ns() < stop);
   return false;
 }
