@@ -61,7 +61,7 @@ base::Nanos measure_wake() {
 base::Nanos calibrated_spin_ns() {
   static const base::Nanos budget = [] {
     if (base::cpu_budget().usable() < 2) return base::Nanos{0};
-    return std::clamp(measure_wake(), base::kMicrosecond, kSpinMax);
+    return std::clamp(3 * measure_wake(), base::kMicrosecond, kSpinMax);
   }();
   return budget;
 }

@@ -1,4 +1,4 @@
-// Waiting for a word that another process stores: spin for as long as a wake would cost, then sleep
+// Waiting for a word that another process stores: spin for longer than a wake would cost, then sleep
 // in the kernel.
 //
 // No wake-up is lost as long as both sides keep this order:
@@ -21,12 +21,17 @@ namespace nacelle::shm {
 // Tells the CPU that this is a spin loop.
 inline void spin_pause() { __builtin_ia32_pause(); }
 
-// Nanoseconds worth spinning before sleeping: the measured cost of a wake between two threads of
-// this machine, at most 50 µs; 0 where fewer than two CPUs are usable (affinity and cgroup quota),
-// since then the spinner keeps from running the one it waits for. Measured once per process, in
-// about a millisecond. Never a learning average: after one sleep it would learn to always sleep.
+// Nanoseconds worth spinning before sleeping: three times the measured cost of a wake between two
+// CPUs of this machine, at most 100 µs; 0 where fewer than two CPUs are usable (affinity and cgroup
+// quota), since then the spinner keeps from running the one it waits for. Measured once per
+// process, in about a millisecond.
+//
+// Three times: a side that has just been woken answers after a whole wake, and after the system
+// call by which it perhaps wakes somebody itself. A peer that no longer spins by then sleeps as
+// well, has to be woken in its turn, and so on: one sleep, and both sides sleep on every message
+// for ever. Never a learning average: after one sleep it would learn to always sleep.
 base::Nanos calibrated_spin_ns();
-inline constexpr base::Nanos kSpinMax = 50 * base::kMicrosecond;
+inline constexpr base::Nanos kSpinMax = 100 * base::kMicrosecond;
 
 // Looks for `budget` nanoseconds whether done(). False when that was not long enough.
 template <typename Done>
