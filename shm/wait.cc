@@ -56,10 +56,22 @@ base::Nanos measure_wake() {
   return cost[kRounds / 2];
 }
 
+// By affinity, and all of it: a process with a quota must not use it up by yielding to nobody.
+bool one_cpu() {
+  const base::CpuBudget budget = base::cpu_budget();
+  return budget.affinity < 2 && (budget.quota == 0 || budget.quota >= 1);
+}
+
 }  // namespace
+
+base::Nanos calibrated_yield_ns() {
+  static const base::Nanos after = one_cpu() ? 0 : kYieldAfter;
+  return after;
+}
 
 base::Nanos calibrated_spin_ns() {
   static const base::Nanos budget = [] {
+    if (one_cpu()) return kSpinOneCpu;
     if (base::cpu_budget().usable() < 2) return base::Nanos{0};
     return std::clamp(3 * measure_wake(), base::kMicrosecond, kSpinMax);
   }();

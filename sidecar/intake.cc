@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <thread>
 #include <utility>
 
 #include "sidecar/base/check.h"
@@ -32,10 +33,12 @@ void Intake::run() {
   Nanos last_work = base::now_ns();
   Nanos last_look = last_work;
   bool worked = false;
+  const Nanos yield_after = shm::calibrated_yield_ns();
+  const std::uint32_t sweeps_per_clock = yield_after > 0 ? kSweepsPerClock : 1;
   for (std::uint32_t sweeps = 1; !stopping_.load(std::memory_order_relaxed); ++sweeps) {
     worked |= sweep();
     // Reading the clock takes longer than a sweep that finds nothing, or a ping.
-    if (sweeps % kSweepsPerClock != 0 && !took_texts_) {
+    if (sweeps % sweeps_per_clock != 0 && !took_texts_) {
       shm::spin_pause();
       continue;
     }
@@ -49,6 +52,8 @@ void Intake::run() {
     if (now - last_work >= spin_) {
       sleep(kSleepMax);
       last_work = last_look = base::now_ns();
+    } else if (now - last_work >= yield_after) {
+      std::this_thread::yield();
     } else {
       shm::spin_pause();
     }

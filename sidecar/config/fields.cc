@@ -61,8 +61,8 @@ std::vector<Field> fields(Config& c) {
        "Groups whose members may connect, by number. A process counts by its primary group."},
       {"transport.spin_us", "us", I32{&c.transport.spin_us, 0, 1000, -1},
        "How long the sidecar looks for the next request before it sleeps. \"auto\" measures what a "
-       "wake-up costs at start and spins three times as long, at most 100 us; with fewer than two "
-       "usable CPUs it does not spin."},
+       "wake-up costs at start and spins three times as long, at most 100 us; with one CPU it "
+       "yields for 10 us instead, and under a quota of fewer than two it sleeps at once."},
 
       {"limits.text_bytes_max", "bytes", U64{&c.limits.text_bytes_max, 1, 64 * kMiB},
        "The longest text that a request may hold. Longer ones are refused."},
