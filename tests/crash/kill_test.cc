@@ -20,15 +20,19 @@ TEST(KillTest, KilledAtRandomTimesUnderLoadClientsLeaveNothingBehind) {
   Trials trials("A2", 200);
   Sidecar sidecar;
   sidecar.start();
+  const Footprint fresh = sidecar.footprint();
   Crowd crowd(sidecar,
               std::vector<Load>(kClients, {.embed_percent = 10, .think_max = base::kMillisecond}),
               kThreads, trials.seed());
-  // What the sidecar needs for a crowd, it may keep: the second time it needs nothing more.
+  // The heap that the sidecar needs for a crowd it may keep: the second time it needs no more.
   crowd.start_all();
   ASSERT_TRUE(eventually([&] { return crowd.all_progressed(20); }));
   ASSERT_TRUE(crowd.stop_all());
   ASSERT_TRUE(sidecar.quiet(0));
+  // The memory of a connection goes a moment before its descriptors.
+  ASSERT_TRUE(eventually([&] { return sidecar.footprint().fds == fresh.fds; }));
   const Footprint baseline = sidecar.footprint();
+  EXPECT_EQ(baseline.threads, fresh.threads);
 
   crowd.start_all();
   Latencies reclaim;

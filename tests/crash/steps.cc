@@ -130,6 +130,7 @@ StepRun::StepRun(Trials& trials, const Namespaces& victims, const Namespaces& si
   }
   if (skip_) return;
   sidecar_.start(sidecar);
+  fresh_ = sidecar_.footprint();
   ledger_.expect_embeddings(embedding_digests(sidecar_.socket()));
   shm::calibrated_spin_ns();  // has threads: once, here, and not in each victim
   for (const Call call : kCalls) {
@@ -149,7 +150,6 @@ StepRun::StepRun(Trials& trials, const Namespaces& victims, const Namespaces& si
                     {&book, 1}, shared_orders());
   });
   CHECK(eventually([&] { return book->answers.load() > 20; }) && sidecar_.quiet(1));
-  baseline_ = sidecar_.footprint();
 }
 
 StepRun::Victim StepRun::begin(Call call, std::uint32_t size) {
@@ -251,6 +251,9 @@ void StepRun::finish() {
   shared_orders().stop = 1;
   EXPECT_EQ(neighbour_.wait(), 0);
   EXPECT_TRUE(sidecar_.quiet(0));
+  eventually([&] { return sidecar_.footprint().fds == fresh_.fds; });
+  EXPECT_EQ(sidecar_.footprint().fds, fresh_.fds);
+  EXPECT_EQ(sidecar_.footprint().threads, fresh_.threads);
   ledger_.close(kNeighbourBook, false);
   const Audit& audit = ledger_.total();
   EXPECT_EQ(audit.faults(), 0U) << audit;

@@ -49,7 +49,7 @@ class StepRun {
   Ledger ledger_;
   Sidecar sidecar_;
   Process neighbour_;
-  Footprint baseline_;
+  Footprint fresh_;  // the sidecar's, before its first client
   bool sidecar_stands_ = false;
   bool stuck_ = false;
   std::uint64_t missed_ = 0;
