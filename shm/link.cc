@@ -334,11 +334,15 @@ bool Link::poll(const Ticket& ticket) {
   return protocol::replied_again(reply_slot(ticket.slot).generation, ticket.generation);
 }
 
-void Link::drain_polls() {
-  if (carrier_) return carrier_->drain();
-  char bytes[64];
-  while (::recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+void Link::begin_look(std::uint64_t& round) {
+  if (round == poll_round_) {
+    if (carrier_) carrier_->drain();
+    char bytes[64];
+    while (!carrier_ && ::recv(socket_.get(), bytes, sizeof bytes, MSG_DONTWAIT) > 0) {
+    }
+    poll_round_ += 1;
   }
+  round = poll_round_;
 }
 
 base::Result<std::optional<Answer>> Link::try_wait(const Ticket& ticket) {

@@ -89,8 +89,12 @@ class Link {
   // For pollers. Asks for a byte on poll_fd() when the answer comes. True: it is there already, and
   // no byte need come.
   [[nodiscard]] bool poll(const Ticket& ticket);
-  // Reads away the bytes on poll_fd(). After that every poll()ed ticket must be asked once more.
-  void drain_polls();
+  // To be called before each look at a poll()ed ticket, with that ticket's own `round` (0 at
+  // first). The bytes on poll_fd() are for all tickets and do not say whose they are. So they are
+  // read away by whoever looks for the second time in a round, which begins the next one: a byte
+  // that comes after a ticket's look stays to be read until all tickets are looked at once more.
+  // For callers that look at all of them when poll_fd() is readable, one at a time.
+  void begin_look(std::uint64_t& round);
   // Without waiting: the answer, nothing yet, or an error that uses up the ticket, as wait().
   base::Result<std::optional<Answer>> try_wait(const Ticket& ticket);
   [[nodiscard]] int poll_fd() const { return carrier_ ? carrier_->poll_fd() : socket_.get(); }
@@ -176,6 +180,8 @@ class Link {
   std::uint32_t deadline_default_us_ = 0;
   std::uint32_t stream_ring_size_ = 0;
   base::Nanos spin_ns_ = 0;
+
+  std::uint64_t poll_round_ = 1;  // for the callers of begin_look(), who take turns
 
   std::atomic<bool> dead_{false};
   std::atomic<std::uint64_t> rescued_by_timeout_{0};

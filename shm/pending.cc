@@ -19,8 +19,7 @@ Pending::Pending(const shm::ListCall& call, std::vector<std::string_view> texts,
       run_(with_texts(call, texts_), std::move(link)) {}
 
 base::Result<std::optional<CallReport>> Pending::advance(CallReport* on_error) {
-  // Before looking: a byte that comes after the look stays to be read.
-  run_.link().drain_polls();
+  run_.link().begin_look(round_);
   base::Result<bool> done = run_.advance();
   if (!done) {
     if (on_error != nullptr) *on_error = run_.report();

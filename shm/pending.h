@@ -2,6 +2,7 @@
 // readable.
 #pragma once
 
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <span>
@@ -36,6 +37,7 @@ class Pending {
   std::vector<std::string_view> texts_;
   std::shared_ptr<const ServiceInfo> service_;
   shm::ListRun run_;
+  std::uint64_t round_ = 0;  // of looks at the calls of this link: the last one that we had part in
 };
 
 }  // namespace nacelle

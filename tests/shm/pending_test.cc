@@ -110,6 +110,50 @@ TEST_F(PendingTest, ManyUnderWayAtOnceEachGetTheirOwn) {
   for (std::size_t i = 0; i < calls.size(); ++i) EXPECT_EQ(calls[i].rows, right[i % 10]) << i;
 }
 
+// A byte on the descriptor is read once, and does not say which call it is for.
+TEST_F(PendingTest, AByteStaysUntilEveryCallHasLookedAfterIt) {
+  config_.limits.items_max = 500;  // lists of ten requests, two of them under way
+  config_.transport.request_arena_bytes = 16U << 20;
+  config_.transport.reply_arena_bytes = 16U << 20;
+  start();
+  const auto client = connect();
+  const auto info = client->describe("sentiment");
+  ASSERT_TRUE(info);
+  const std::vector<std::string_view> texts(5000, kGood);
+  std::vector<std::vector<float>> rows(2, std::vector<float>(5000 * (*info)->embed_width));
+  const auto begin = [&](std::vector<float>& out) {
+    auto call = client->start(shm::Op::kEmbed, "sentiment", texts, out, {});
+    CHECK(call.has_value());
+    return *std::move(call);
+  };
+  const auto readable = [](const Pending& call, int timeout_ms) {
+    pollfd entry{call.fd(), POLLIN, 0};
+    return ::poll(&entry, 1, timeout_ms) == 1;
+  };
+  const auto under_way = [](Pending& call) {
+    const auto state = call.advance();
+    if (!state) ADD_FAILURE() << state.error().message;
+    return state && !*state;
+  };
+  const auto first = begin(rows[0]);
+  ASSERT_TRUE(under_way(*first));
+  ASSERT_TRUE(readable(*first, 20'000));
+
+  // `first` has news. A call that begins now must not take them away,
+  const auto second = begin(rows[1]);
+  ASSERT_TRUE(under_way(*second));
+  EXPECT_TRUE(readable(*first, 0));
+  // nor, looking after `first` in a round, news that came after the look of `first`.
+  ASSERT_TRUE(under_way(*first));
+  ASSERT_TRUE(readable(*first, 20'000));
+  ASSERT_TRUE(under_way(*second));
+  EXPECT_TRUE(readable(*first, 0));
+  // The next round does.
+  ASSERT_TRUE(finish(*first));
+  ASSERT_TRUE(finish(*second));
+  EXPECT_EQ(rows[0], rows[1]);
+}
+
 TEST_F(PendingTest, ALongListNeedsSeveralRequestsAndOneDescriptor) {
   config_.transport.reply_arena_bytes = 64U << 10;
   start();
