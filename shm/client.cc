@@ -198,6 +198,15 @@ struct Client::State {
     return service;
   }
 
+  // In a forked child: closes the parent's descriptors, so that the connection does not outlive the
+  // parent. Not when another thread of the parent was changing `live` at the fork: then they stay
+  // open here, and the sidecar has to see the parent's end by its pidfd.
+  void close_inherited() {
+    if (!mutex.try_lock()) return;
+    if (live.link) live.link->close_inherited();
+    mutex.unlock();
+  }
+
   ClientOptions options;
   ForkMark mark;
   std::mutex mutex;
@@ -212,7 +221,7 @@ Client::~Client() {
   if (state->mark.forked()) {
     // A copy that a forked child never used. The regions are not mapped here (MADV_DONTFORK), and
     // what is at their addresses now is somebody else's: close the descriptors, leave the rest.
-    if (state->live.link) state->live.link->close_inherited();
+    state->close_inherited();
     return;
   }
   delete state;
@@ -225,7 +234,7 @@ Client::State& Client::state() const {
   // not exist here. Leave the old state be (a small leak, once per fork) and begin anew.
   auto fresh = std::make_unique<State>(current->options);
   if (state_.compare_exchange_strong(current, fresh.get(), std::memory_order_acq_rel)) {
-    if (current->live.link) current->live.link->close_inherited();
+    current->close_inherited();
     return *fresh.release();
   }
   return *current;  // another thread of this child was first
@@ -386,7 +395,8 @@ base::Result<std::unique_ptr<Stream>> Client::ping_stream(std::uint32_t pieces,
   base::Result<std::shared_ptr<shm::Link>> link = self.link();
   if (!link) return link.error();
   const Nanos timeout = shm::bounded_ns(options.timeout);
-  const Nanos deadline = timeout > 0 ? base::now_ns() + timeout : (*link)->default_deadline(base::now_ns());
+  const Nanos deadline =
+      timeout > 0 ? base::now_ns() + timeout : (*link)->default_deadline(base::now_ns());
   base::Result<shm::StreamTicket> ticket = (*link)->submit_stream(
       {.op = shm::Op::kPingStream,
        .deadline_us =

@@ -166,7 +166,8 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     field(&out->deadline_us, offsetof(RequestSlot, deadline_us));
     field(&out->trace, offsetof(RequestSlot, trace));
     std::memcpy(out->inline_payload, bytes + offsetof(RequestSlot, payload), kRequestInline);
-    if (op >= kOpsEnd) return broken(Violation::kOp, in_slot(slot) + " asks for op " + std::to_string(op));
+    if (op >= kOpsEnd)
+      return broken(Violation::kOp, in_slot(slot) + " asks for op " + std::to_string(op));
     out->op = static_cast<Op>(op);
     if (out->payload_size > kRequestInline &&
         !base::fits(out->payload_offset, out->payload_size, geometry_.request_arena_size)) {

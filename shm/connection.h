@@ -18,6 +18,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "shm/arena.h"
@@ -137,6 +138,8 @@ class Connection {
   [[nodiscard]] int socket() const { return socket_.get(); }
   // Readable once the client's process has ended; -1 where the kernel cannot tell (process_of()).
   [[nodiscard]] int process() const { return process_.get(); }
+  // The client's, when it is not who connected `socket` (sidecar/relay.h).
+  void set_process(base::Fd process) { process_ = std::move(process); }
   // Rung by the client when it publishes while we sleep. For an edge-triggered epoll only, never to
   // be read: the client holds the same open file, and could make a read block for ever.
   [[nodiscard]] int doorbell() const { return doorbell_.get(); }

@@ -31,6 +31,10 @@ struct Ticket {
   base::Nanos deadline = 0;  // CLOCK_MONOTONIC, or kDefaultDeadline
 };
 
+// A deadline that leaves the clock alone while the answer comes quickly: the sidecar's default time
+// for a request, counted from when wait() begins to sleep.
+inline constexpr base::Nanos kDefaultDeadline = 0;
+
 // A call whose answer is a stream, and how far its pieces have been read.
 struct StreamTicket {
   Ticket call;

@@ -159,11 +159,11 @@ NACELLE_API nacelle_status nacelle_classify(nacelle_client* client, const char* 
  * (which waits) mends both. texts' bytes, the output and items must live until the call is done or
  * freed. *description, unless NULL, is the service whose rows these will be; its size is set by the
  * caller.
- * Threads: all pending calls of one client share a descriptor, so start, advance and free them under
- * one lock, or from one thread, and advance all of them when it is readable. Calls that wait may run
- * in other threads at the same time.
- * Ownership: *pending is the caller's until nacelle_pending_free(); what was passed in stays the
- * caller's, and all but the list `texts` itself is used until then or until the call is done. */
+ * Threads: all pending calls of one client share a descriptor, so start, advance and free them
+ * under one lock, or from one thread, and advance all of them when it is readable. Calls that wait
+ * may run in other threads at the same time. Ownership: *pending is the caller's until
+ * nacelle_pending_free(); what was passed in stays the caller's, and all but the list `texts`
+ * itself is used until then or until the call is done. */
 NACELLE_API nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
                                                const nacelle_text* texts, size_t count,
                                                const nacelle_call* call, float* vectors,
@@ -188,8 +188,9 @@ NACELLE_API nacelle_status nacelle_pending_advance(nacelle_pending* pending, int
  * Threads: any. Ownership: the descriptor stays the client's. */
 NACELLE_API int nacelle_pending_fd(const nacelle_pending* pending);
 
-/* Frees a call; one that has not ended is given up. NULL is allowed. May come after nacelle_close().
- * Threads: as nacelle_start_embed(). Ownership: `pending` is gone; the buffers it used are free. */
+/* Frees a call; one that has not ended is given up. NULL is allowed. May come after
+ * nacelle_close(). Threads: as nacelle_start_embed(). Ownership: `pending` is gone; the buffers it
+ * used are free. */
 NACELLE_API void nacelle_pending_free(nacelle_pending* pending);
 
 /* A stream without work: `pieces` pieces of `piece_size` bytes, one every interval_us (0: as fast

@@ -9,17 +9,20 @@
 #include <optional>
 #include <span>
 
-#include "shm/link.h"
 #include "sidecar/base/result.h"
 
 namespace nacelle {
+
+namespace shm {
+class Link;
+struct StreamTicket;
+}  // namespace shm
 
 // For one thread at a time. A stream that is destroyed before its end is given up, and the sidecar
 // stops working on it. A reader that is slow makes its own stream wait and no other.
 class Stream {
  public:
-  Stream(std::shared_ptr<shm::Link> link, shm::StreamTicket ticket)
-      : link_(std::move(link)), ticket_(std::move(ticket)) {}
+  Stream(std::shared_ptr<shm::Link> link, shm::StreamTicket&& ticket);
   ~Stream();
   Stream(const Stream&) = delete;
   Stream& operator=(const Stream&) = delete;
@@ -33,7 +36,7 @@ class Stream {
 
  private:
   std::shared_ptr<shm::Link> link_;
-  shm::StreamTicket ticket_;
+  std::unique_ptr<shm::StreamTicket> ticket_;
   std::uint64_t pieces_ = 0;
   bool ended_ = false;
 };

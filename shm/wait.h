@@ -23,9 +23,9 @@ namespace nacelle::shm {
 inline void spin_pause() { __builtin_ia32_pause(); }
 
 // Nanoseconds worth looking before sleeping: three times the measured cost of a wake between two
-// CPUs of this machine, at most 100 µs. With one CPU by affinity 10 µs, each look followed by a yield
-// (calibrated_yield_ns), since a spin would keep from running the one it waits for; under a quota of
-// fewer than two CPUs 0. Measured once per process, in about a millisecond.
+// CPUs of this machine, at most 100 µs. With one CPU by affinity 10 µs, each look followed by a
+// yield (calibrated_yield_ns), since a spin would keep from running the one it waits for; under a
+// quota of fewer than two CPUs 0. Measured once per process, in about a millisecond.
 //
 // Three times: a side that has just been woken answers after a whole wake, and after the system
 // call by which it perhaps wakes somebody itself. A peer that no longer spins by then sleeps as

@@ -112,7 +112,7 @@ class Intake {
   std::atomic<bool> draining_{false};
   // run()'s thread is between looking at draining_ and handing a request on.
   std::atomic<bool> taking_{false};
-  bool took_texts_ = false;  // since run() last looked at the clock
+  bool took_texts_ = false;          // since run() last looked at the clock
   base::Nanos accept_again_at_ = 0;  // not 0: out of descriptors, the listener is not watched
   std::vector<Guest> guests_;
   Relay relay_;

@@ -164,7 +164,7 @@ bool Intake::look_at_sockets(int timeout_ms) {
       continue;
     }
     if (client->connection->process() == fd) {
-      disconnect(client, "the client's process ended", false);
+      disconnect(client, "the client's process ended", std::nullopt);
       continue;
     }
     // A client has nothing to say on its socket: whatever happened there, it is over.
@@ -283,6 +283,7 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
       shm::Connection::open(std::move(carried ? near_end : guest.socket), guest.peer, hello,
                             geometry_of(config_), limits_of(config_), epoch_, next_id_);
   if (!connection) return connection.error();
+  if (carried) (*connection)->set_process(shm::process_of(guest.socket.get()));
   ++next_id_;
   auto client = std::make_shared<ClientState>();
   client->connection = *std::move(connection);

@@ -85,9 +85,8 @@ void Replier::refuse(ClientState& client, const shm::Submission& submission,
 
 void Replier::answer(ClientState& client, const shm::Submission& submission,
                      std::uint64_t payload_size) {
-  if (const shm::Waiter waiter =
-          client.connection->complete(submission.slot, submission.generation,
-                                      {.items = submission.items}, payload_size)) {
+  if (const shm::Waiter waiter = client.connection->complete(
+          submission.slot, submission.generation, {.items = submission.items}, payload_size)) {
     client.connection->wake(waiter);
   }
 }

@@ -16,6 +16,8 @@ INSTALLED = {
     "include/nacelle.h",
     "include/nacelle/shm/client.h",
     "include/nacelle/shm/layout.h",
+    "include/nacelle/shm/pending.h",
+    "include/nacelle/shm/stream.h",
     "include/nacelle/sidecar/base/bytes.h",
     "include/nacelle/sidecar/base/result.h",
     "lib/libnacelle.so",

@@ -3,6 +3,7 @@
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -165,7 +166,8 @@ TEST(Handshake, ARefusalBeforeTheHelloIsReadIsHeard) {
   std::thread client([&] { greeting = greet(path, {}, soon()); });
   base::Fd socket;
   while (!(socket = listener->accept())) std::this_thread::yield();
-  while (!hung_up(socket.get())) std::this_thread::yield();  // until the hello is there
+  pollfd hello{socket.get(), POLLIN, 0};
+  ASSERT_EQ(::poll(&hello, 1, 10'000), 1);
   send_refusal(socket.get(), {base::Code::kDenied, "not you"});
   socket.reset();
   client.join();

@@ -41,7 +41,7 @@ class Tree:
             if entry.is_dir() and not entry.is_symlink():
                 if not hidden and entry.name not in SKIPPED_FOLDERS and entry.suffix != ".egg-info":
                     yield from self._walk(entry)
-            elif entry.is_file():
+            elif entry.is_file() and entry.name != ".git":  # a file in a worktree
                 yield entry.relative_to(self.root).as_posix()
 
     @functools.lru_cache(maxsize=None)
