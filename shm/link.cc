@@ -95,8 +95,8 @@ base::Status Link::read_header() {
   stream_ring_size_ = header.stream_ring_size;
   const auto table_fits = [](std::uint64_t offset, std::uint64_t count, std::uint64_t stride,
                              std::uint64_t least, std::uint64_t limit) {
-    return stride >= least && stride % 8 == 0 && offset % 8 == 0 && stride <= limit &&
-           base::fits(offset, count * stride, limit);
+    return stride >= least && stride % kAlignment == 0 && offset % kAlignment == 0 &&
+           stride <= limit && base::fits(offset, count * stride, limit);
   };
   const bool good =
       slots_ >= 1 && slots_ <= kSlotsMax && items_max_ >= 1 &&
