@@ -79,6 +79,16 @@ bool say(int socket, const T& value, std::span<const int> fds = {}) {
   return say(socket, &value, sizeof value, fds);
 }
 
+// Waits until there is something to read; false when patience ends.
+inline bool readable(int fd) {
+  pollfd entry{fd, POLLIN, 0};
+  int count = 0;
+  do {
+    count = ::poll(&entry, 1, static_cast<int>(kPatience / base::kMillisecond));
+  } while (count < 0 && errno == EINTR);
+  return count == 1;
+}
+
 // What the sidecar answered: a welcome, and the descriptors that came along.
 struct Heard {
   shm::Welcome welcome;
@@ -87,8 +97,7 @@ struct Heard {
 
 // Waits for the answer to a hello; nothing when the other side hung up without one.
 inline std::optional<Heard> hear(int socket) {
-  pollfd entry{socket, POLLIN, 0};
-  if (::poll(&entry, 1, static_cast<int>(kPatience / base::kMillisecond)) <= 0) return std::nullopt;
+  if (!readable(socket)) return std::nullopt;
   Heard heard;
   iovec data{&heard.welcome, sizeof heard.welcome};
   alignas(cmsghdr) char control[CMSG_SPACE(shm::kWelcomeFds * sizeof(int))];
