@@ -50,11 +50,14 @@ class Program {
   }
 
  private:
+  // Takes one number per statement: compilers differ in the order of a call's arguments.
   void step(Input& input) {
     switch (input.take<std::uint8_t>() % 12) {
-      case 0:  // any word
-        store(input.take<std::uint16_t>() % kWords, input.take<std::uint32_t>());
+      case 0: {  // any word
+        const std::uint32_t word = input.take<std::uint16_t>() % kWords;
+        store(word, input.take<std::uint32_t>());
         break;
+      }
       case 1:  // a word of a slot, small numbers
         slot(input)[input.take<std::uint8_t>() % 32].store(input.take<std::uint8_t>());
         break;
@@ -79,8 +82,7 @@ class Program {
       case 5:  // whatever is there
         client_->publish(input.take<std::uint8_t>() % kGeometry.slots);
         break;
-      case 6:  // a size and an offset
-      {
+      case 6: {  // a size and an offset
         shm::RequestSlot& s = client_->slot(input.take<std::uint8_t>() % kGeometry.slots);
         s.op = 0;
         s.payload_size = input.take<std::uint16_t>() % 4200;
@@ -91,12 +93,16 @@ class Program {
       case 8:
         sweep();
         break;
-      case 9:
-        reserve(input.take<std::uint8_t>(), input.take<std::uint16_t>());
+      case 9: {
+        const auto which = input.take<std::uint8_t>();
+        reserve(which, input.take<std::uint16_t>());
         break;
-      case 10:
-        complete(input.take<std::uint8_t>(), input.take<std::uint8_t>() % 2 == 0);
+      }
+      case 10: {
+        const auto which = input.take<std::uint8_t>();
+        complete(which, input.take<std::uint8_t>() % 2 == 0);
         break;
+      }
       default:
         connection_->set_asleep(input.take<std::uint8_t>() % 2 == 0);
         if (!pending_.empty()) {
