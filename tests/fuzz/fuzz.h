@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstring>
 
+// NOLINTNEXTLINE(readability-identifier-naming): the fuzzer's name for it
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size);
 
 namespace nacelle::fuzz {

@@ -61,10 +61,12 @@ class Program {
       case 1:  // a word of a slot, small numbers
         slot(input)[input.take<std::uint8_t>() % 32].store(input.take<std::uint8_t>());
         break;
-      case 2:  // a word of a slot, near a power of two
-        slot(input)[input.take<std::uint8_t>() % 32].store(
-            (1U << (input.take<std::uint8_t>() % 32)) - 1U + input.take<std::uint8_t>() % 3);
+      case 2: {  // a word of a slot, near a power of two
+        std::atomic<std::uint32_t>& word = slot(input)[input.take<std::uint8_t>() % 32];
+        const std::uint32_t power = 1U << (input.take<std::uint8_t>() % 32);
+        word.store(power - 1U + input.take<std::uint8_t>() % 3);
         break;
+      }
       case 3: {  // the payload
         const std::uint32_t at = input.take<std::uint16_t>() % 4096;
         std::byte bytes[64] = {};

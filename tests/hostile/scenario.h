@@ -120,6 +120,7 @@ struct Scenario {
   void (*act)(Attack& attack);  // what it does
 };
 
+// NOLINTNEXTLINE(readability-identifier-naming): GoogleTest's name for it
 inline void PrintTo(const Scenario& scenario, std::ostream* out) { *out << scenario.name; }
 
 // THE TABLE, in four parts.
