@@ -1,19 +1,17 @@
 #include "tests/crash/load.h"
 
-#include <sys/mman.h>
-
 #include <algorithm>
 #include <cstring>
 #include <ctime>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <random>
 #include <thread>
 
 #include "shm/client.h"
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/check.h"
+#include "tests/crash/process.h"
 
 namespace nacelle::crash {
 namespace {
@@ -73,13 +71,8 @@ void ping(Client& client, Book& book, std::uint32_t size) {
 }  // namespace
 
 Orders& shared_orders() {
-  static Orders* orders = [] {
-    void* memory =
-        ::mmap(nullptr, sizeof(Orders), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    CHECK(memory != MAP_FAILED);
-    return new (memory) Orders();
-  }();
-  return *orders;
+  static Orders& orders = shared<Orders>();
+  return orders;
 }
 
 base::Result<std::shared_ptr<shm::Link>> open_link(const std::string& socket,

@@ -4,7 +4,9 @@
 #include <signal.h>
 #include <sys/types.h>
 
+#include <cstddef>
 #include <functional>
+#include <new>
 #include <optional>
 #include <string>
 #include <utility>
@@ -52,6 +54,13 @@ class Process {
   explicit Process(pid_t pid) : pid_(pid) {}
   pid_t pid_ = 0;
 };
+
+// One T in memory that this process and all its children have, zeroed. It stays to the end.
+void* shared_memory(std::size_t size);
+template <typename T>
+T& shared() {
+  return *new (shared_memory(sizeof(T))) T();
+}
 
 // Waits until `done` says so, looking every 100 us or so. False after `limit`: something is stuck.
 bool eventually(const std::function<bool()>& done, base::Nanos limit = 30 * base::kSecond);

@@ -10,6 +10,7 @@
 #include <optional>
 #include <sstream>
 
+#include "sidecar/base/bytes.h"
 #include "tests/crash/crowd.h"
 #include "tests/crash/trials.h"
 
@@ -31,7 +32,7 @@ class StallTest : public ::testing::Test {
     crowd_->start_all();
     ASSERT_TRUE(wait_for_others(1));
   }
-  // Until each thread but the stalled client's has this many answers more; what they took.
+  // Until each thread but the stalled client's has this many answers more.
   bool wait_for_others(std::uint64_t answers) {
     return eventually([&] {
       crowd_->ledger().audit_all();
@@ -86,49 +87,62 @@ TEST_F(StallTest, AClientThatStandsStillHoldsNobodyUp) {
   trials.report(HasFailure() ? 1 : 0, notes.str());
 }
 
-// It asks for large replies and gives none back: it runs out of slots or of room, and is told so.
+// It asks small questions with large answers and gives none back: the room for its replies is used
+// up, then its slots, and it is told so.
 TEST_F(StallTest, AReaderThatGivesNoReplyBackGetsNoMoreThanItsShare) {
   Trials trials("A3", 1);
   start(trials.seed());
   struct Told {
     std::atomic<std::uint32_t> answered;
-    std::atomic<std::uint32_t> busy;
+    std::atomic<std::uint32_t> busy;          // by the sidecar
+    std::atomic<std::uint32_t> out_of_slots;  // by its own library
     std::atomic<std::uint32_t> other;
   };
-  Ledger memory(1, 0);  // a page that both see; no call of the reader is in the books
-  auto* told = reinterpret_cast<Told*>(&memory.open(0).entries[0]);
-  constexpr std::uint32_t kSize = 32'768;  // 16 of them fill an arena of 512 KiB
+  Told& told = shared<Told>();
+  constexpr std::uint32_t kItems = 256;  // their rows take more than 1 in 32 of the reply arena
+  std::string list;
+  for (std::uint32_t item = 0; item < kItems; ++item) list.append("\x01\0\0\0", 4);
+  list.append(kItems, 't');
   Process reader = Process::fork([&] {
     const auto link = open_link(sidecar_.socket(), "reader");
     if (!link) return 1;
     for (std::uint64_t call = 0; call < 2 * kSlots; ++call) {
-      const auto ticket =
-          (*link)->submit({.op = shm::Op::kPing}, kSize, base::now_ns() + 60 * base::kSecond,
-                          [](std::span<std::byte>) {});
-      const auto answer = ticket ? (*link)->wait(*ticket) : ticket.error();
+      const auto ticket = (*link)->submit(
+          {.op = shm::Op::kEmbed, .items = kItems}, static_cast<std::uint32_t>(list.size()),
+          base::now_ns() + 60 * base::kSecond, [&](std::span<std::byte> out) {
+            base::copy_bytes(out.data(), list.data(), list.size());
+          });
+      if (!ticket) {
+        (ticket.error().code == base::Code::kBusy ? told.out_of_slots : told.other).fetch_add(1);
+        continue;
+      }
+      const auto answer = (*link)->wait(*ticket);
       const base::Code code = answer ? answer->fields.code : answer.error().code;
-      (code == base::Code::kOk     ? told->answered
-       : code == base::Code::kBusy ? told->busy
-                                   : told->other)
+      (code == base::Code::kOk     ? told.answered
+       : code == base::Code::kBusy ? told.busy
+                                   : told.other)
           .fetch_add(1);
     }
     for (;;) ::pause();
   });
   ASSERT_TRUE(eventually([&] {
     crowd_->ledger().audit_all();
-    return told->answered + told->busy + told->other == 2 * kSlots;
-  }));
-  EXPECT_EQ(told->other, 0U);
-  EXPECT_GT(told->answered, 0U);
-  EXPECT_LE(told->answered, 16U) << "no more than its arena holds";
+    return told.answered + told.busy + told.out_of_slots + told.other == 2 * kSlots;
+  })) << told.answered
+      << " answered, " << told.busy << " busy";
+  EXPECT_EQ(told.other, 0U);
+  EXPECT_GT(told.answered, 0U);
+  EXPECT_LT(told.answered, 32U) << "no more than its arena holds";
+  EXPECT_EQ(told.answered + told.busy, kSlots) << "each slot once, since none is given back";
   crowd_->mark_progress();
   EXPECT_TRUE(wait_for_others(kAnswers));
-  EXPECT_TRUE(crowd_->progressed(kStalled, 1)) << "nobody stands still here";
+  EXPECT_TRUE(crowd_->progressed(kStalled)) << "nobody stands still here";
   reader.kill();
   trials.ran();
   expect_all_well();
-  trials.report(HasFailure() ? 1 : 0, std::to_string(told->answered) + " answered, " +
-                                          std::to_string(told->busy) + " busy");
+  trials.report(HasFailure() ? 1 : 0, std::to_string(told.answered) + " answered, " +
+                                          std::to_string(told.busy) + " busy, " +
+                                          std::to_string(told.out_of_slots) + " out of slots");
 }
 
 }  // namespace
