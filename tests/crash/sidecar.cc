@@ -23,6 +23,9 @@ std::size_t entries_of(const std::string& folder) {
   return count;
 }
 
+// Of a line of /proc/PID/maps.
+bool has_name(const std::string& line) { return line.find_first_of("/[") != std::string::npos; }
+
 // The tester's own settings are no business of the sidecar under test.
 std::vector<char*> environment() {
   std::vector<char*> kept;
@@ -97,10 +100,17 @@ Footprint Sidecar::footprint() const {
   Footprint footprint{.fds = entries_of(proc + "/fd"), .threads = entries_of(proc + "/task")};
   std::ifstream maps(proc + "/maps");
   for (std::string line; std::getline(maps, line);) {
-    ++footprint.maps;
+    if (has_name(line)) ++footprint.maps;
     if (line.find("/memfd:nacelle-") != std::string::npos) ++footprint.regions;
   }
   return footprint;
+}
+
+std::size_t Sidecar::anonymous_maps() const {
+  std::ifstream maps("/proc/" + std::to_string(pid()) + "/maps");
+  std::size_t count = 0;
+  for (std::string line; std::getline(maps, line);) count += has_name(line) ? 0U : 1U;
+  return count;
 }
 
 std::uint64_t Sidecar::epoch() const {

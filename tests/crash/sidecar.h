@@ -17,7 +17,7 @@ namespace nacelle::crash {
 struct Footprint {
   std::size_t fds = 0;
   std::size_t threads = 0;
-  std::size_t maps = 0;     // lines of /proc/PID/maps
+  std::size_t maps = 0;     // lines of /proc/PID/maps with a name: files, memfds, the stack
   std::size_t regions = 0;  // those of them that are memory shared with clients: 2 per client
   friend bool operator==(const Footprint&, const Footprint&) = default;
 };
@@ -39,6 +39,8 @@ class Sidecar {
   [[nodiscard]] pid_t pid() const { return process_.pid(); }
   control::StatusReport status();
   [[nodiscard]] Footprint footprint() const;
+  // Lines of /proc/PID/maps without a name: malloc's arenas and the threads' stacks.
+  [[nodiscard]] std::size_t anonymous_maps() const;
   // The sidecar process's random number, as its clients read it.
   [[nodiscard]] std::uint64_t epoch() const;
   // Lines of its log that are warnings or errors. Clients that die are none,
