@@ -149,7 +149,8 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     if (look == protocol::Look::kTooEarly) {
       return broken(Violation::kBusySlot, in_slot(slot) + " was published again before its reply");
     }
-    alignas(RequestSlot) std::byte bytes[sizeof(RequestSlot)];
+    // Not what lies behind the payload: that is no part of the request.
+    alignas(RequestSlot) std::byte bytes[offsetof(RequestSlot, payload) + kRequestInline];
     CHECK(from_client_.copy_in(request_slot(slot), sizeof bytes, bytes));
     // Read from the copy only: what the client changes now comes too late.
     const auto field = [&bytes]<typename T>(T* value, std::size_t offset) {

@@ -13,8 +13,8 @@ namespace {
 
 TEST(Layout, RegionsOfTheDefaultGeometryAreWhereTheDocumentSays) {
   const Geometry geometry;
-  EXPECT_EQ(geometry.request_arena_offset(), 12'288U);
-  EXPECT_EQ(geometry.request_region_size(), 2'109'440U);
+  EXPECT_EQ(geometry.request_arena_offset(), 20'480U);
+  EXPECT_EQ(geometry.request_region_size(), 2'117'632U);
   EXPECT_EQ(geometry.reply_arena_offset(), 20'480U);
   EXPECT_EQ(geometry.reply_region_size(), 4'214'784U);
 }
