@@ -27,6 +27,24 @@ model::Task task_of(shm::Op op) {
   return op == shm::Op::kEmbed ? model::Task::kEmbed : model::Task::kClassify;
 }
 
+// Fills `out` with whole copies of `bytes` and a part of one. Grows `bytes` to a few KiB of copies
+// first: reading back what was just written to `out` would wait until the client's CPU has given it
+// up.
+void repeat(std::vector<std::byte>& bytes, std::span<std::byte> out) {
+  constexpr std::size_t kEnough = 4096;
+  const std::size_t once = bytes.size();
+  if (once == 0) return;
+  if (once < out.size() && once < kEnough) {
+    bytes.resize(once * (std::min(kEnough, out.size()) / once + 1));
+    for (std::size_t done = once; done < bytes.size(); done *= 2) {
+      std::memcpy(&bytes[done], bytes.data(), std::min(done, bytes.size() - done));
+    }
+  }
+  for (std::size_t done = 0; done < out.size(); done += bytes.size()) {
+    std::memcpy(&out[done], bytes.data(), std::min(bytes.size(), out.size() - done));
+  }
+}
+
 }  // namespace
 
 void Intake::run() {
@@ -145,17 +163,13 @@ void Intake::handle_ping(ClientState& client, const shm::Submission& submission)
                            {Code::kBusy, "no room for the reply (transport.reply_arena_bytes)"},
                            1000);
   }
-  if (sent <= size) {
+  if (sent == size) {
     // Straight from region to region: an echo holds nothing that would need checking.
-    CHECK(client.connection->copy_payload(submission, reply.first(sent)));
-    // Then from the reply itself, twice as much each time: whole repetitions, until the last.
-    for (std::size_t done = sent; done > 0 && done < size; done *= 2) {
-      std::memcpy(&reply[done], reply.data(), std::min(done, size - done));
-    }
+    CHECK(client.connection->copy_payload(submission, reply));
   } else {
     payload_.resize(sent);
     CHECK(client.connection->copy_payload(submission, payload_));
-    std::memcpy(reply.data(), payload_.data(), size);
+    repeat(payload_, reply);
   }
   replier_.answer(client, submission, size);
 }
