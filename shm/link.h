@@ -133,7 +133,8 @@ class Link {
   struct SlotState {
     std::uint64_t generation = 0;  // the last one published
     std::uint32_t arena_offset = 0;
-    std::uint32_t arena_size = 0;  // 0: the payload was inline
+    std::uint32_t arena_size = 0;      // 0: the payload was inline
+    std::span<const std::byte> reply;  // the begin of the last one's payload: probably the next's
   };
 
   Link() : arena_(0, 0) {}

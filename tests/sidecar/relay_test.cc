@@ -203,9 +203,9 @@ TEST_F(RelayTest, AMessageThatCannotBeEndsThatConnectionOnly) {
       {"an unknown kind", message(4, 0, 0, 0)},
       {"half a header", std::string(8, '\0')},
       {"bytes outside", message(1, UINT32_MAX, 0, 8)},
-      {"bytes across the end", message(1, 2'109'440 - 4, 0, 8)},
+      {"bytes across the end", message(1, 2'117'632 - 4, 0, 8)},
       {"more bytes than a message has", message(1, 0, 0, shm::kCarryBytesMax + 1)},
-      {"a word outside", message(3, 2'109'440, 1, 0)},
+      {"a word outside", message(3, 2'117'632, 1, 0)},
       {"a crooked word", message(3, 4, 1, 0)},
       {"a word with bytes", message(2, 4, 1, 1)},
       {"too many slots", message(2, 0, 65, 0)},
@@ -235,7 +235,7 @@ TEST_F(RelayTest, AReaderThatNeverReadsHoldsNobodyUp) {
   for (std::uint32_t slot = 0; slot < 60; ++slot) {
     shm::RequestSlot fields{};
     fields.payload_size = 30'000;
-    const std::uint32_t at = 128 + slot * 128;
+    const std::uint32_t at = 128 + slot * std::uint32_t{sizeof fields};
     const std::span bytes(reinterpret_cast<const std::byte*>(&fields), sizeof fields);
     for (const shm::Carried sent :
          {shm::send_bytes(socket.get(), at + 8, bytes.subspan(8)),
