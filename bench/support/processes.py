@@ -94,12 +94,8 @@ def pin(pid, cpus):
 
 
 def cpu_ns(pid):
-    """CPU time that the threads of a process have used; None where the kernel does not count it."""
-    try:
-        return sum(int((task / "schedstat").read_text().split()[0])
-                   for task in Path(f"/proc/{pid}/task").iterdir())
-    except (OSError, ValueError, IndexError):
-        return None
+    """CPU time that a process has used, threads that ended included."""
+    return time.clock_gettime_ns((~pid << 3) | 2)  # its clock: clock_getcpuclockid(3)
 
 
 class CpuQuota:

@@ -1,9 +1,13 @@
 // Shared memory with nothing around it: what our transport would cost without its checks, and the
 // bare waits and copies that bound it. For two processes that trust each other blindly.
 //
-//   ring     two regions, a sequence number in each slot, both sides spin
-//   futex    the same with one slot, and both sides sleep at once
+//   ring     two regions, a sequence number in the slot, both sides spin
+//   futex    the same, and both sides sleep at once
 //   stream   chunks of 64 KiB in one direction, copied in by one side and out by the other
+//
+// The ring has one slot, which is where a caller that waits for each answer ends up in ours, too.
+// More slots, with and without a prefetch of the next one, were slower: see
+// docs/benchmarks/transport.md.
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -23,30 +27,22 @@ using base::Code;
 using base::Error;
 using base::Fd;
 
-// Few enough that their replies of 64 KiB stay in a core's second-level cache.
-constexpr std::size_t kSlots = 8;
+// Chunks of a stream under way: few enough to stay in a core's second-level cache.
+constexpr std::size_t kChunks = 8;
 constexpr base::Nanos kStuck = 10 * base::kSecond;
 
-struct alignas(128) RequestSlot {
-  std::atomic<std::uint64_t> sequence{0};
+struct Requests {                                   // written by the client
+  alignas(128) std::atomic<std::uint32_t> word{0};  // the request's number: what both sides watch
   std::byte payload[kRequestSize];
-};
-struct alignas(128) ReplySlot {
-  std::atomic<std::uint64_t> sequence{0};
-  std::uint32_t size = 0;
-};
-struct Requests {  // written by the client
-  alignas(128) std::atomic<std::uint32_t> word{0};
   alignas(128) std::atomic<std::uint64_t> chunks{0};  // written by the stream
-  RequestSlot slots[kSlots];
-  alignas(4096) std::byte arena[kSlots][kReplyMax];
+  alignas(4096) std::byte arena[kChunks][kReplyMax];
 };
 struct Replies {  // written by the server
   alignas(128) std::atomic<std::uint32_t> word{0};
+  std::uint32_t size = 0;
   alignas(128) std::atomic<std::uint64_t> chunks{0};  // read by the stream's other end
   std::atomic<std::uint64_t> wrong{0};                // of those
-  ReplySlot slots[kSlots];
-  alignas(4096) std::byte arena[kSlots][kReplyMax];
+  alignas(4096) std::byte arena[kReplyMax];
 };
 
 template <typename Side>
@@ -92,78 +88,47 @@ base::Result<Memory> open_memory(const std::string& at) {
   return memory;
 }
 
-// Asks for a line that is about to be written, so that the write need not wait for it.
-void prefetch_to_write(const void* line) { __builtin_prefetch(line, 1); }
-
-[[noreturn]] void serve_slots(const Memory& memory) {
-  for (std::uint64_t at = 0;; ++at) {
-    RequestSlot& request = memory.requests->slots[at % kSlots];
-    ReplySlot& reply = memory.replies->slots[at % kSlots];
-    const std::uint64_t sequence = at / kSlots + 1;
-    while (request.sequence.load(std::memory_order_acquire) != sequence) {
-    }
-    const std::uint32_t size = wanted_size(request.payload);
-    make_reply(request.payload, memory.replies->arena[at % kSlots], size);
-    reply.size = size;
-    reply.sequence.store(sequence, std::memory_order_release);
-    prefetch_to_write(&memory.replies->slots[(at + 1) % kSlots]);
-    if (size <= 4096) {
-      for (std::uint32_t line = 0; line < size; line += 64) {
-        prefetch_to_write(&memory.replies->arena[(at + 1) % kSlots][line]);
-      }
+// Until the word has that value.
+struct Spin {
+  static void wait(const std::atomic<std::uint32_t>& word, std::uint32_t value) {
+    while (word.load(std::memory_order_acquire) != value) {
     }
   }
-}
-
-class RingCaller : public Caller {
- public:
-  explicit RingCaller(const Memory& memory) : memory_(memory) {}
-  base::Status call(std::span<const std::byte> request, std::span<std::byte> reply) override {
-    RequestSlot& slot = memory_.requests->slots[at_ % kSlots];
-    const ReplySlot& answer = memory_.replies->slots[at_ % kSlots];
-    const std::uint64_t sequence = at_ / kSlots + 1;
-    std::memcpy(slot.payload, request.data(), kRequestSize);
-    slot.sequence.store(sequence, std::memory_order_release);
-    prefetch_to_write(&memory_.requests->slots[(at_ + 1) % kSlots]);
-    prefetch_to_write(memory_.requests->slots[(at_ + 1) % kSlots].payload + 56);
-    while (answer.sequence.load(std::memory_order_acquire) != sequence) {
+  static void wake(const std::atomic<std::uint32_t>& /*word*/) {}
+};
+struct Sleep {
+  static void wait(const std::atomic<std::uint32_t>& word, std::uint32_t value) {
+    while (word.load(std::memory_order_acquire) != value) {
+      shm::futex_wait(&word, value - 1, base::kSecond);
     }
-    std::memcpy(reply.data(), memory_.replies->arena[at_ % kSlots], reply.size());
-    at_ += 1;
-    return base::ok();
   }
-
- private:
-  Memory memory_;
-  std::uint64_t at_ = 0;
+  static void wake(const std::atomic<std::uint32_t>& word) { shm::futex_wake(&word); }
 };
 
-[[noreturn]] void serve_futexes(const Memory& memory) {
+template <typename Wait>
+[[noreturn]] void serve_requests(const Memory& memory) {
   for (std::uint32_t turn = 1;; ++turn) {
-    std::atomic<std::uint32_t>& asked = memory.requests->word;
-    while (asked.load(std::memory_order_acquire) != turn) {
-      shm::futex_wait(&asked, turn - 1, base::kSecond);
-    }
-    const std::byte* request = memory.requests->slots[0].payload;
-    make_reply(request, memory.replies->arena[0], wanted_size(request));
+    Wait::wait(memory.requests->word, turn);
+    const std::byte* request = memory.requests->payload;
+    const std::uint32_t size = wanted_size(request);
+    make_reply(request, memory.replies->arena, size);
+    memory.replies->size = size;
     memory.replies->word.store(turn, std::memory_order_release);
-    shm::futex_wake(&memory.replies->word);
+    Wait::wake(memory.replies->word);
   }
 }
 
-class FutexCaller : public Caller {
+template <typename Wait>
+class MemoryCaller : public Caller {
  public:
-  explicit FutexCaller(const Memory& memory) : memory_(memory) {}
+  explicit MemoryCaller(const Memory& memory) : memory_(memory) {}
   base::Status call(std::span<const std::byte> request, std::span<std::byte> reply) override {
     turn_ += 1;
-    std::memcpy(memory_.requests->slots[0].payload, request.data(), kRequestSize);
+    std::memcpy(memory_.requests->payload, request.data(), kRequestSize);
     memory_.requests->word.store(turn_, std::memory_order_release);
-    shm::futex_wake(&memory_.requests->word);
-    const std::atomic<std::uint32_t>& told = memory_.replies->word;
-    while (told.load(std::memory_order_acquire) != turn_) {
-      shm::futex_wait(&told, turn_ - 1, base::kSecond);
-    }
-    std::memcpy(reply.data(), memory_.replies->arena[0], reply.size());
+    Wait::wake(memory_.requests->word);
+    Wait::wait(memory_.replies->word, turn_);
+    std::memcpy(reply.data(), memory_.replies->arena, reply.size());
     return base::ok();
   }
 
@@ -177,7 +142,7 @@ class FutexCaller : public Caller {
   for (std::uint64_t chunk = 0;; ++chunk) {
     while (memory.requests->chunks.load(std::memory_order_acquire) <= chunk) {
     }
-    std::memcpy(copy.data(), memory.requests->arena[chunk % kSlots], kReplyMax);
+    std::memcpy(copy.data(), memory.requests->arena[chunk % kChunks], kReplyMax);
     std::uint64_t first = 0;
     std::uint64_t last = 0;
     std::memcpy(&first, copy.data(), sizeof first);
@@ -205,10 +170,10 @@ class StreamWriter : public Caller {
       for (int i = 0; i < 64; ++i, ++chunk_) {
         std::memcpy(own.data(), &chunk_, sizeof chunk_);
         std::memcpy(&own[kReplyMax - sizeof chunk_], &chunk_, sizeof chunk_);
-        if (!read_up_to(chunk_ < kSlots ? 0 : chunk_ - kSlots + 1)) {
+        if (!read_up_to(chunk_ < kChunks ? 0 : chunk_ - kChunks + 1)) {
           return Error{Code::kUnavailable, "the stream's reader does not read"};
         }
-        std::memcpy(memory_.requests->arena[chunk_ % kSlots], own.data(), kReplyMax);
+        std::memcpy(memory_.requests->arena[chunk_ % kChunks], own.data(), kReplyMax);
         memory_.requests->chunks.store(chunk_ + 1, std::memory_order_release);
       }
     } while (base::now_ns() - begin < duration);
@@ -251,16 +216,16 @@ base::Result<std::unique_ptr<Caller>> connect_memory(const std::string& at) {
 }  // namespace
 
 base::Status serve_ring(const std::string& /*folder*/, const Ready& ready) {
-  return serve_memory(ready, serve_slots);
+  return serve_memory(ready, serve_requests<Spin>);
 }
 base::Result<std::unique_ptr<Caller>> connect_ring(const std::string& at) {
-  return connect_memory<RingCaller>(at);
+  return connect_memory<MemoryCaller<Spin>>(at);
 }
 base::Status serve_futex(const std::string& /*folder*/, const Ready& ready) {
-  return serve_memory(ready, serve_futexes);
+  return serve_memory(ready, serve_requests<Sleep>);
 }
 base::Result<std::unique_ptr<Caller>> connect_futex(const std::string& at) {
-  return connect_memory<FutexCaller>(at);
+  return connect_memory<MemoryCaller<Sleep>>(at);
 }
 base::Status serve_stream(const std::string& /*folder*/, const Ready& ready) {
   return serve_memory(ready, read_stream);
