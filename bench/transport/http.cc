@@ -10,6 +10,7 @@ using base::Code;
 using base::Error;
 
 constexpr const char* kType = "application/octet-stream";
+constexpr std::size_t kThreads = 32;
 constexpr int kNever = 1'000'000;  // seconds, and requests of a connection
 
 class HttpCaller : public Caller {
@@ -30,6 +31,8 @@ class HttpCaller : public Caller {
 };
 
 base::Status serve(httplib::Server& server, const std::function<bool()>& listen) {
+  // A thread stays with its connection; with fewer of them the others would wait for ever.
+  server.new_task_queue = [] { return new httplib::ThreadPool(kThreads); };
   server.set_keep_alive_max_count(kNever * 1000UL);
   server.set_keep_alive_timeout(kNever);
   server.set_tcp_nodelay(true);
@@ -71,6 +74,7 @@ base::Result<std::unique_ptr<Caller>> connect(std::unique_ptr<httplib::Client> c
   client->set_keep_alive(true);
   client->set_tcp_nodelay(true);
   client->set_decompress(false);
+  client->set_read_timeout(60);
   return std::unique_ptr<Caller>(std::make_unique<HttpCaller>(std::move(client)));
 }
 
