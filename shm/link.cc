@@ -238,8 +238,9 @@ bool Link::carry_request(const Claim& claim, std::uint32_t payload_size) {
       !carrier_->bytes(offset_of(claim.payload.data()), claim.payload)) {
     return false;
   }
-  const std::span<const std::byte> fields(reinterpret_cast<const std::byte*>(&slot.op),
-                                          offsetof(RequestSlot, released) - offsetof(RequestSlot, op));
+  const std::span<const std::byte> fields(
+      reinterpret_cast<const std::byte*>(&slot.op),
+      offsetof(RequestSlot, released) - offsetof(RequestSlot, op));
   const auto& used = reinterpret_cast<const RequestHeader*>(request_.data())->slots_used;
   return carrier_->bytes(offset_of(&slot.op), fields) &&
          carrier_->store32(offset_of(&used), used.load(std::memory_order_relaxed)) &&

@@ -395,43 +395,6 @@ TEST_F(PipelineTest, AChildThatNeverUsedItsClientMayDestroyIt) {
 }
 
 // The socket stays open in the grandchild: only the process's own end tells.
-TEST_F(PipelineTest, ADeadClientIsLetGoAlthoughAChildOfItHoldsTheSocket) {
-  start();
-  auto probe = shm::greet(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
-  ASSERT_TRUE(probe);
-  if (!shm::process_of(probe->socket.get())) GTEST_SKIP() << "no SO_PEERPIDFD before Linux 6.5";
-  probe->socket.reset();
-
-  int grandchild_told[2];
-  ASSERT_EQ(::pipe(grandchild_told), 0);
-  const pid_t child = ::fork();
-  if (child == 0) {
-    const auto link =
-        shm::Link::open(config_.socket, shm::Hello{}, base::now_ns() + 10 * base::kSecond);
-    const pid_t grandchild = link ? ::fork() : -1;
-    if (grandchild != 0) {
-      [[maybe_unused]] const auto size =
-          ::write(grandchild_told[1], &grandchild, sizeof grandchild);
-    }
-    for (;;) ::pause();
-  }
-  pid_t grandchild = -1;
-  ASSERT_EQ(::read(grandchild_told[0], &grandchild, sizeof grandchild), ssize_t{sizeof grandchild});
-  ASSERT_GT(grandchild, 0);
-  const auto connected = [this] { return pipeline_->report().clients.size(); };
-  while (connected() != 1) std::this_thread::yield();  // and the probe has left
-  ::kill(child, SIGKILL);
-  ASSERT_EQ(::waitpid(child, nullptr, 0), child);
-  const base::Nanos give_up = base::now_ns() + 10 * base::kSecond;
-  while (connected() != 0 && base::now_ns() < give_up) std::this_thread::yield();
-  EXPECT_EQ(connected(), 0U);
-  EXPECT_EQ(::kill(grandchild, 0), 0) << "it holds the socket to the end of the test";
-  ::kill(grandchild, SIGKILL);
-  ::close(grandchild_told[0]);
-  ::close(grandchild_told[1]);
-}
-
-// The doorbell is an open file that the client holds, too: whatever it does to it, nobody waits.
 TEST_F(PipelineTest, AClientThatPlaysWithItsDoorbellHoldsNobodyUp) {
   start();
   const auto honest = connect();
