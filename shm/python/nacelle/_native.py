@@ -1,7 +1,7 @@
 """libnacelle as ctypes sees it: the structs and functions of nacelle.h, and where the library is.
 
 Not for applications: names here follow nacelle.h, check nothing and raise nothing. ctypes releases
-the GIL during every call of a CDLL.
+the GIL during every call, but for those in _QUICK.
 """
 
 from __future__ import annotations
@@ -101,6 +101,11 @@ _ROWS_ARGUMENTS = [
     _POINTER,  # items
     ctypes.POINTER(Report),
 ]
+_START_ARGUMENTS = [
+    *_ROWS_ARGUMENTS[:-1],
+    ctypes.POINTER(Description),
+    ctypes.POINTER(_POINTER),  # pending
+]
 
 # Every function: what it returns, what it takes.
 _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
@@ -120,10 +125,44 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     ),
     "nacelle_embed": (_STATUS, _ROWS_ARGUMENTS),
     "nacelle_classify": (_STATUS, _ROWS_ARGUMENTS),
+    "nacelle_start_embed": (_STATUS, _START_ARGUMENTS),
+    "nacelle_start_classify": (_STATUS, _START_ARGUMENTS),
+    "nacelle_pending_advance": (
+        _STATUS,
+        [_POINTER, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(Report)],
+    ),
+    "nacelle_pending_fd": (ctypes.c_int, [_POINTER]),
+    "nacelle_pending_free": (None, [_POINTER]),
+    "nacelle_ping_stream": (
+        _STATUS,
+        [
+            _POINTER,  # client
+            ctypes.c_uint32,  # pieces
+            ctypes.c_uint32,  # bytes of each
+            ctypes.c_uint32,  # microseconds between them
+            ctypes.POINTER(Call),
+            ctypes.POINTER(_POINTER),  # stream
+        ],
+    ),
+    "nacelle_stream_next": (
+        _STATUS,
+        [_POINTER, ctypes.POINTER(_POINTER), ctypes.POINTER(ctypes.c_size_t)],
+    ),
+    "nacelle_stream_free": (None, [_POINTER]),
     "nacelle_ping": (_STATUS, [_POINTER, _POINTER, ctypes.c_size_t]),
     "nacelle_error": (ctypes.c_char_p, []),
     "nacelle_status_name": (ctypes.c_char_p, [_STATUS]),
     "nacelle_version": (ctypes.c_char_p, []),
+}
+
+# They never wait, and an event loop calls them one after the other for many calls. Letting go of
+# the GIL for a microsecond can cost 5 ms each time when another thread of Python computes.
+_QUICK = {
+    "nacelle_start_embed",
+    "nacelle_start_classify",
+    "nacelle_pending_advance",
+    "nacelle_pending_fd",
+    "nacelle_pending_free",
 }
 
 
@@ -136,6 +175,14 @@ class Library:
     nacelle_label: Any
     nacelle_embed: Any
     nacelle_classify: Any
+    nacelle_start_embed: Any
+    nacelle_start_classify: Any
+    nacelle_pending_advance: Any
+    nacelle_pending_fd: Any
+    nacelle_pending_free: Any
+    nacelle_ping_stream: Any
+    nacelle_stream_next: Any
+    nacelle_stream_free: Any
     nacelle_ping: Any
     nacelle_error: Any
     nacelle_status_name: Any
@@ -146,11 +193,12 @@ class Library:
         self.path = path
         try:
             loaded = ctypes.CDLL(str(path))
+            quick = ctypes.PyDLL(str(path))
         except OSError as cause:
             raise ImportError(f"cannot load {path} ({chosen_by}): {cause}") from cause
         for name, (returns, takes) in _FUNCTIONS.items():
             try:
-                function = getattr(loaded, name)
+                function = getattr(quick if name in _QUICK else loaded, name)
             except AttributeError:
                 raise ImportError(
                     f"{path} ({chosen_by}) has no function {name}: it is not the libnacelle of "

@@ -10,23 +10,23 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterable
-from typing import Any, Literal, overload
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 import numpy as np
 from numpy.typing import NDArray
 
 from . import _native
-from .answers import Answer, Op, Service, identity
-from .arguments import address, milliseconds, name_bytes, path_bytes
-from .errors import Closed, Code, invalid_input, make_error
+from .answers import Answer, Service, identity
+from .arguments import milliseconds, name_bytes, path_bytes
+from .errors import Code, invalid_input, make_closed, make_error
+from .request import MODEL_CHANGES_MAX, OnError, Request
 from .results import Classification, Description, Report
-from .texts import Packed, pack
+from .streams import Stream, pieces_of
 
-OnError = Literal["raise", "return"]
+if TYPE_CHECKING:
+    from .pending import PendingCalls
 
-# A call starts over when the sidecar came back with another model during it; so often at most.
-_MODEL_CHANGES_MAX = 3
 # Room for a label at the first try; a longer one is asked for again with room for all of it.
 _LABEL_BYTES = 256
 
@@ -66,6 +66,7 @@ class Client:
         self._library = _native.library if library is None else library
         self._services: dict[str, Service] = {}
         self._connection: _Connection | None = None  # None from close() on
+        self._pending_calls: PendingCalls | None = None  # made by AsyncClient when there is one
         options = _native.Options(
             _native.OPTIONS_SIZE,
             milliseconds(connect_timeout, "connect_timeout", zero_allowed=True),
@@ -122,9 +123,8 @@ class Client:
 
         The array is the caller's own and was written by the C library: there is no copy.
         """
-        answer = self._ask("embed", service, texts, timeout, on_error)
-        vectors: NDArray[np.float32] = answer.rows[0] if isinstance(texts, str) else answer.rows
-        return (vectors, answer.make_report()) if report else vectors
+        request = Request("embed", service, texts, timeout, on_error)
+        return request.vectors(self._ask(request), report)
 
     @overload
     def classify(  # type: ignore[overload-overlap]  # a str is also an Iterable[str]; it goes first
@@ -184,14 +184,12 @@ class Client:
         The arguments are those of embed(). With on_error="return" the Classification of a refused
         text has its reason in `error`, an empty label and NaN scores.
         """
-        answer = self._ask("classify", service, texts, timeout, on_error)
-        results = answer.classifications()
-        result = results[0] if isinstance(texts, str) else results
-        return (result, answer.make_report()) if report else result
+        request = Request("classify", service, texts, timeout, on_error)
+        return request.labels(self._ask(request), report)
 
     def describe(self, service: str) -> Description:
         """What a service answers with: its widths, labels and limits, and its model's digest."""
-        return self._service(service, refresh=True).description
+        return self._learn(service).description
 
     def ping(self, data: bytes = b"") -> bytes:
         """Sends up to 1 MiB to the sidecar and returns what comes back: the same bytes."""
@@ -201,6 +199,19 @@ class Client:
         if status != Code.OK:
             raise make_error(status, self._library.error())
         return bytes(buffer)
+
+    def ping_stream(
+        self, pieces: int, size: int, interval: float = 0.0, timeout: float | None = None
+    ) -> Iterator[bytes]:
+        """A stream without work: a generator of `pieces` pieces, each of `size` bytes.
+
+        interval  seconds between pieces; 0: as fast as they are read
+        timeout   seconds until DeadlineExceeded, for the whole stream; None: the sidecar's default
+
+        Byte j of piece i is (i + j) % 256. The stream begins at once; a reader that is slow makes
+        it wait. Closing the generator, or letting go of it, gives the rest up.
+        """
+        return pieces_of(Stream.of_pings(self, pieces, size, interval, timeout))
 
     def close(self) -> None:
         """Closes the connection, as soon as no thread is inside a call. Closing twice is fine.
@@ -218,47 +229,19 @@ class Client:
     def __repr__(self) -> str:
         return f"<nacelle.Client {'closed' if self._connection is None else 'open'}>"
 
-    def _run(self, function: Any, *arguments: Any) -> int:
-        """Calls function(client, *arguments) and returns its nacelle_status.
-
-        The local reference keeps the connection alive until the function is back, so close() in
-        another thread never frees what this one uses. It must not be held any longer (a traceback
-        holds the frames it names), which is why callers raise and this does not.
-        """
-        connection = self._connection
-        if connection is None:
-            raise Closed(Code.INVALID, "this client is closed; nacelle.connect() makes another")
-        status: int = function(connection.pointer, *arguments)
-        return status
-
-    def _ask(
-        self,
-        op: Op,
-        service_name: str,
-        texts: str | Iterable[str],
-        timeout: float | None,
-        on_error: OnError,
-    ) -> Answer:
+    def _ask(self, request: Request) -> Answer:
         """Sends one call and returns what the C library wrote. Raises for every failure of it."""
-        if on_error not in ("raise", "return"):
-            raise ValueError(f'on_error is {on_error!r}; it must be "raise" or "return"')
-        packed = pack(texts, keep_bad=on_error == "return")
-        call = None
-        if timeout is not None:
-            timeout_ms = milliseconds(timeout, "timeout", zero_allowed=False)
-            call = _native.Call(_native.CALL_SIZE, timeout_ms)
-
         # The width of a row and the labels come from what we remember of the service. A sidecar
         # that restarted may have another model: its rows would be read wrongly. So what we remember
         # is compared after the call, when it can no longer change for this answer.
-        for _ in range(_MODEL_CHANGES_MAX):
-            service = self._service(service_name)
-            if service.width(op) == 0:
-                service = self._service(service_name, refresh=True)
-            answer, status = self._send(op, service, packed, call)
+        for _ in range(MODEL_CHANGES_MAX):
+            service = self._learn(request.service, refresh=False)
+            if service.width(request.op) == 0:
+                service = self._learn(request.service)
+            answer, status = self._send(request, service)
             if status == Code.OK:
                 if self._is_current(service):
-                    break
+                    return request.check(answer)
             else:
                 error = make_error(
                     status,
@@ -268,60 +251,51 @@ class Client:
                 # These two may only say that our buffer was made for the model before.
                 if status not in (Code.INVALID, Code.TOO_LARGE) or self._is_current(service):
                     raise error
-            self._services.pop(service_name, None)
-        else:
-            raise make_error(
-                Code.UNAVAILABLE,
-                f'the model of service "{service_name}" changed {_MODEL_CHANGES_MAX} times during '
-                "one call; try again when the sidecar is at rest",
-            )
+            self._services.pop(request.service, None)
+        raise request.model_keeps_changing()
 
-        if answer.report.items_failed:
-            errors = answer.find_errors()
-            if on_error == "raise":
-                raise next(iter(errors.values()))
-            answer.rows[list(errors)] = np.nan
-        return answer
-
-    def _send(
-        self,
-        op: Op,
-        service: Service,
-        packed: Packed,
-        call: _native.Call | None,
-    ) -> tuple[Answer, int]:
-        width = service.width(op)
-        if width == 0:
-            other = "classify" if op == "embed" else "embed"
-            raise invalid_input(
-                f'service "{service.description.service}" does not {op}; it answers {other}()'
-            )
-        count = len(packed.table)
-        rows = np.empty((count, width), np.float32)
-        items = np.empty(count, _native.ITEM)
-        report = _native.Report(_native.REPORT_SIZE)
+    def _send(self, request: Request, service: Service) -> tuple[Answer, int]:
+        answer = request.make_answer(service)
         library = self._library
-        status = self._run(
-            library.nacelle_embed if op == "embed" else library.nacelle_classify,
-            service.name,
-            address(packed.table),
-            count,
-            call,
-            address(rows),
-            rows.size,
-            address(items),
-            report,
-        )
-        return Answer(service, rows, items, report), status
+        function = library.nacelle_embed if request.op == "embed" else library.nacelle_classify
+        status = self._run(function, *request.arguments(answer, request.call), answer.report)
+        return answer, status
 
-    def _service(self, name: str, *, refresh: bool = False) -> Service:
-        """What we remember of a service; asks the sidecar when that is nothing."""
+    # ---- used by AsyncClient and Stream, too ----
+
+    def _remembered(self, service: str) -> Service | None:
+        """What was learned of a service, perhaps from a sidecar that is gone. Asks nobody."""
+        return self._services.get(service)
+
+    def _learn(self, name: str, *, refresh: bool = True) -> Service:
+        """What we remember of a service; asks the sidecar when that is nothing.
+
+        refresh: compares it with what the sidecar says, and connects if that needs to be.
+        """
         service = self._services.get(name)
         if service is not None and not (refresh and not self._is_current(service)):
             return service
         service = self._describe(name)
         self._services[name] = service
         return service
+
+    def _check_open(self) -> None:
+        """Raises Closed after close()."""
+        if self._connection is None:
+            raise make_closed()
+
+    def _run(self, function: Any, *arguments: Any) -> int:
+        """Calls function(client, *arguments) and returns its nacelle_status.
+
+        The local reference keeps the connection alive until the function is back, so close() in
+        another thread never frees what this one uses. It must not be held any longer (a traceback
+        holds the frames it names), which is why callers raise and this does not.
+        """
+        connection = self._connection
+        if connection is None:
+            raise make_closed()
+        status: int = function(connection.pointer, *arguments)
+        return status
 
     def _describe(self, name: str) -> Service:
         if not isinstance(name, str):
@@ -333,7 +307,7 @@ class Client:
         except UnicodeEncodeError:
             raise invalid_input(f"service {name!r} is not valid Unicode") from None
         # The labels are fetched one by one; they are of one model if its digest is still the same.
-        for _ in range(_MODEL_CHANGES_MAX):
+        for _ in range(MODEL_CHANGES_MAX):
             native = _native.Description(_native.DESCRIPTION_SIZE)
             status = self._run(self._library.nacelle_describe, encoded, native)
             if status != Code.OK:

@@ -121,6 +121,10 @@ def make_error(code: int, message: str, *, retry_after_us: int = 0) -> Error:
     return error
 
 
+def make_closed() -> Closed:
+    return Closed(Code.INVALID, "this client is closed; nacelle.connect() makes another")
+
+
 def invalid_input(
     message: str, *, index: int | None = None, byte: int | None = None
 ) -> InvalidInput:

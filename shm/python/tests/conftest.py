@@ -48,6 +48,8 @@ _folder = tempfile.TemporaryDirectory(prefix="nacelle-tests-")
 DOUBLE = compile_double(Path(_folder.name))
 os.environ["NACELLE_LIBRARY"] = str(DOUBLE if BUILD is None else BUILD / "lib" / "libnacelle.so")
 
+from sidecar import Sidecar  # noqa: E402
+
 import nacelle  # noqa: E402
 from nacelle import _native  # noqa: E402
 
@@ -65,6 +67,7 @@ def knobs() -> ctypes.CDLL:
     library.double_name.restype = ctypes.c_char_p
     library.double_connect_timeout_ms.restype = ctypes.c_uint32
     library.double_timeout_ms.restype = ctypes.c_uint32
+    library.double_interval_us.restype = ctypes.c_uint32
     return library
 
 
@@ -72,4 +75,28 @@ def knobs() -> ctypes.CDLL:
 def client(double: _native.Library) -> Iterator[nacelle.Client]:
     """A client of the double."""
     with nacelle.Client(library=double) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
+    """One for all tests that leave it as it was."""
+    sidecar = Sidecar(tmp_path_factory.mktemp("sidecar"))
+    sidecar.start()
+    yield sidecar
+    sidecar.kill()
+
+
+@pytest.fixture
+def own_sidecar(tmp_path: Path) -> Iterator[Sidecar]:
+    """One for a test that stops or kills it."""
+    sidecar = Sidecar(tmp_path)
+    sidecar.start()
+    yield sidecar
+    sidecar.kill()
+
+
+@pytest.fixture
+def engine(sidecar: Sidecar) -> Iterator[nacelle.Client]:
+    with sidecar.connect() as client:
         yield client

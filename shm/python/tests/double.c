@@ -10,13 +10,20 @@
  *   "blocks"     a call waits until double_release()
  *   "grows"      after its first call it is another model with one float more per row
  *   "restless"   it is another model after every call
+ *   "gone:N"     the first N calls that nobody waits for end with SIDECAR_GONE
+ *   "full:N"     the first N calls that nobody waits for are refused on this side: all slots in use
+ *
+ * A stream of pings of 13 us between pieces breaks off after two.
  */
+#define _GNU_SOURCE /* pipe2 */
 #include <errno.h>
+#include <fcntl.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "nacelle.h"
 
@@ -24,18 +31,38 @@
 #define DOUBLE_VERSION "0.1.0"
 #endif
 
-enum { kWidth = 3, kLabels = 3, kTokensMax = 16, kReleaseWaitSeconds = 20 };
+enum { kWidth = 3, kLabels = 3, kTokensMax = 16, kReleaseWaitSeconds = 20, kKnownMax = 32 };
 
 struct nacelle_client {
-  unsigned generation; /* of the models: "grows" and "restless" raise it */
+  unsigned generation;       /* of the models: "grows" and "restless" raise it */
+  unsigned refused;          /* calls of "gone:N" and "full:N" so far */
+  char known[kKnownMax][32]; /* services that were described */
+};
+
+struct nacelle_pending {
+  nacelle_client* client;
+  char service[32];
+  const nacelle_text* texts;
+  size_t count, capacity;
+  uint32_t timeout_ms;
+  float* rows;
+  nacelle_item* items;
+  int classifies, releases_before;
+};
+
+struct nacelle_stream {
+  uint32_t pieces, piece_size, interval_us, next;
+  unsigned char* piece;
 };
 
 static _Thread_local char error_text[256] = "no error";
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-static int open_clients, blocked_calls, releases;
+static int open_clients, open_pendings, open_streams, blocked_calls, releases;
+static int pipe_ends[2] = {-1, -1}; /* readable when calls that nobody waits for were released */
 /* What the last connect and the last call were given. */
 static uint32_t last_connect_timeout_ms, last_timeout_ms;
+static uint32_t last_interval_us;
 static char last_socket[256], last_name[256];
 
 static nacelle_status fail(nacelle_status status, const char* text) {
@@ -43,18 +70,44 @@ static nacelle_status fail(nacelle_status status, const char* text) {
   return status;
 }
 
-NACELLE_API int double_open_clients(void) {
+static struct timespec in_a_while(void) {
+  struct timespec until;
+  clock_gettime(CLOCK_REALTIME, &until);
+  until.tv_sec += kReleaseWaitSeconds;
+  return until;
+}
+
+static int locked_count(const int* count) {
   pthread_mutex_lock(&mutex);
-  const int count = open_clients;
+  const int now = *count;
   pthread_mutex_unlock(&mutex);
-  return count;
+  return now;
+}
+
+static void add(int* count, int difference) {
+  pthread_mutex_lock(&mutex);
+  *count += difference;
+  pthread_cond_broadcast(&changed);
+  pthread_mutex_unlock(&mutex);
+}
+
+NACELLE_API int double_open_clients(void) { return locked_count(&open_clients); }
+NACELLE_API int double_open_pendings(void) { return locked_count(&open_pendings); }
+NACELLE_API int double_open_streams(void) { return locked_count(&open_streams); }
+
+/* Waits until no stream is open: threads free them. 0 when that does not happen. */
+NACELLE_API int double_wait_no_streams(void) {
+  const struct timespec until = in_a_while();
+  pthread_mutex_lock(&mutex);
+  int error = 0;
+  while (open_streams > 0 && error == 0) error = pthread_cond_timedwait(&changed, &mutex, &until);
+  pthread_mutex_unlock(&mutex);
+  return error == 0;
 }
 
 /* Waits until `count` calls are blocked; 0 when that does not happen. */
 NACELLE_API int double_wait_blocked(int count) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += kReleaseWaitSeconds;
+  const struct timespec until = in_a_while();
   pthread_mutex_lock(&mutex);
   int error = 0;
   while (blocked_calls < count && error == 0) {
@@ -69,11 +122,13 @@ NACELLE_API void double_release(void) {
   pthread_mutex_lock(&mutex);
   ++releases;
   pthread_cond_broadcast(&changed);
+  if (pipe_ends[1] >= 0 && write(pipe_ends[1], "", 1) != 1) abort();
   pthread_mutex_unlock(&mutex);
 }
 
 NACELLE_API uint32_t double_connect_timeout_ms(void) { return last_connect_timeout_ms; }
 NACELLE_API uint32_t double_timeout_ms(void) { return last_timeout_ms; }
+NACELLE_API uint32_t double_interval_us(void) { return last_interval_us; }
 NACELLE_API const char* double_socket(void) { return last_socket; }
 NACELLE_API const char* double_name(void) { return last_name; }
 
@@ -137,27 +192,33 @@ nacelle_status nacelle_connect(const nacelle_options* options, nacelle_client** 
   snprintf(last_name, sizeof last_name, "%s", options->name ? options->name : "(null)");
   if (strcmp(last_socket, "nobody") == 0) return fail(NACELLE_UNAVAILABLE, "nobody is there");
   *client = calloc(1, sizeof(nacelle_client));
-  pthread_mutex_lock(&mutex);
-  ++open_clients;
-  pthread_mutex_unlock(&mutex);
+  add(&open_clients, 1);
   return NACELLE_OK;
 }
 
 void nacelle_close(nacelle_client* client) {
   if (client == NULL) return;
   free(client);
-  pthread_mutex_lock(&mutex);
-  --open_clients;
-  pthread_mutex_unlock(&mutex);
+  add(&open_clients, -1);
 }
 
 static uint32_t extra_floats(const nacelle_client* client, const char* service) {
   return strcmp(service, "grows") == 0 && client->generation > 0 ? 1 : 0;
 }
 
-nacelle_status nacelle_describe(nacelle_client* client, const char* service,
-                                nacelle_description* description) {
-  if (strcmp(service, "nothing") == 0) return fail(NACELLE_NOT_FOUND, "no service \"nothing\"");
+/* Whether the service was described; learn: it is now. */
+static int is_known(nacelle_client* client, const char* service, int learn) {
+  for (int i = 0; i < kKnownMax; ++i) {
+    if (strcmp(client->known[i], service) == 0) return 1;
+    if (client->known[i][0] != '\0') continue;
+    if (learn) snprintf(client->known[i], sizeof client->known[i], "%s", service);
+    return learn;
+  }
+  return 0;
+}
+
+static nacelle_status fill_description(const nacelle_client* client, const char* service,
+                                       nacelle_description* description) {
   if (description->size != sizeof *description) return fail(NACELLE_INTERNAL, "size not set");
   description->embed_width =
       strcmp(service, "labels") == 0 ? 0 : kWidth + extra_floats(client, service);
@@ -167,6 +228,13 @@ nacelle_status nacelle_describe(nacelle_client* client, const char* service,
   snprintf(description->digest, sizeof description->digest, "%064x", client->generation);
   snprintf(description->architecture, sizeof description->architecture, "double");
   return NACELLE_OK;
+}
+
+nacelle_status nacelle_describe(nacelle_client* client, const char* service,
+                                nacelle_description* description) {
+  if (strcmp(service, "nothing") == 0) return fail(NACELLE_NOT_FOUND, "no service \"nothing\"");
+  is_known(client, service, 1);
+  return fill_description(client, service, description);
 }
 
 nacelle_status nacelle_label(nacelle_client* client, const char* service, uint32_t index,
@@ -189,9 +257,7 @@ static size_t find_surrogate(nacelle_text text) {
 }
 
 static nacelle_status block(void) {
-  struct timespec until;
-  clock_gettime(CLOCK_REALTIME, &until);
-  until.tv_sec += kReleaseWaitSeconds;
+  const struct timespec until = in_a_while();
   pthread_mutex_lock(&mutex);
   const int before = releases;
   ++blocked_calls;
@@ -205,25 +271,21 @@ static nacelle_status block(void) {
   return error == 0 ? NACELLE_OK : fail(NACELLE_DEADLINE_EXCEEDED, "nobody released the call");
 }
 
-static nacelle_status run(nacelle_client* client, const char* service, const nacelle_text* texts,
-                          size_t count, const nacelle_call* call, float* rows, size_t capacity,
-                          size_t width, nacelle_item* items, nacelle_report* report) {
+/* For the services whose model changes. */
+static int change_model(nacelle_client* client, const char* service) {
+  const int changes =
+      strcmp(service, "restless") == 0 || (strcmp(service, "grows") == 0 && !client->generation);
+  client->generation += (unsigned)changes;
+  return changes;
+}
+
+static nacelle_status answer(const char* service, const nacelle_text* texts, size_t count,
+                             float* rows, size_t width, nacelle_item* items,
+                             nacelle_report* report) {
   unsigned number;
-  last_timeout_ms = call ? call->timeout_ms : 0;
-  if (count == 0) return fail(NACELLE_INTERNAL, "no texts arrived");
-  if (report->size != sizeof *report) return fail(NACELLE_INTERNAL, "size not set");
   if (sscanf(service, "status:%u", &number) == 1) {
     report->retry_after_us = 2500;
     return fail((nacelle_status)number, "as the test wanted");
-  }
-  if (strcmp(service, "restless") == 0 || (strcmp(service, "grows") == 0 && !client->generation)) {
-    ++client->generation;
-    width += extra_floats(client, service);
-  }
-  if (capacity < count * width) return fail(NACELLE_INVALID, "the output is too small");
-  if (strcmp(service, "blocks") == 0) {
-    const nacelle_status status = block();
-    if (status != NACELLE_OK) return status;
   }
   for (size_t i = 0; i < count; ++i) {
     const size_t bad = find_surrogate(texts[i]);
@@ -254,11 +316,38 @@ static nacelle_status run(nacelle_client* client, const char* service, const nac
   return NACELLE_OK;
 }
 
+static nacelle_status run(nacelle_client* client, const char* service, const nacelle_text* texts,
+                          size_t count, const nacelle_call* call, float* rows, size_t capacity,
+                          size_t width, nacelle_item* items, nacelle_report* report) {
+  last_timeout_ms = call ? call->timeout_ms : 0;
+  if (count == 0) return fail(NACELLE_INTERNAL, "no texts arrived");
+  if (report->size != sizeof *report) return fail(NACELLE_INTERNAL, "size not set");
+  if (change_model(client, service)) width += extra_floats(client, service);
+  if (capacity < count * width) return fail(NACELLE_INVALID, "the output is too small");
+  if (strcmp(service, "blocks") == 0) {
+    const nacelle_status status = block();
+    if (status != NACELLE_OK) return status;
+  }
+  return answer(service, texts, count, rows, width, items, report);
+}
+
 nacelle_status nacelle_embed(nacelle_client* client, const char* service, const nacelle_text* texts,
                              size_t count, const nacelle_call* call, float* vectors,
                              size_t capacity, nacelle_item* items, nacelle_report* report) {
   return run(client, service, texts, count, call, vectors, capacity,
              kWidth + extra_floats(client, service), items, report);
+}
+
+/* Labels by length, where the text is good. */
+static void score(const nacelle_text* texts, size_t count, float* scores,
+                  const nacelle_item* items) {
+  for (size_t i = 0; i < count; ++i) {
+    if (items[i].status != NACELLE_OK) continue;
+    const int is_long = texts[i].size > kTokensMax;
+    scores[i * kLabels] = 0.25F;
+    scores[i * kLabels + 1] = is_long ? 0.125F : 0.625F;
+    scores[i * kLabels + 2] = is_long ? 0.625F : 0.125F;
+  }
 }
 
 nacelle_status nacelle_classify(nacelle_client* client, const char* service,
@@ -267,14 +356,121 @@ nacelle_status nacelle_classify(nacelle_client* client, const char* service,
                                 nacelle_report* report) {
   const nacelle_status status =
       run(client, service, texts, count, call, scores, capacity, kLabels, items, report);
-  for (size_t i = 0; status == NACELLE_OK && i < count; ++i) {
-    if (items[i].status != NACELLE_OK) continue;
-    const int is_long = texts[i].size > kTokensMax;
-    scores[i * kLabels] = 0.25F;
-    scores[i * kLabels + 1] = is_long ? 0.125F : 0.625F;
-    scores[i * kLabels + 2] = is_long ? 0.625F : 0.125F;
-  }
+  if (status == NACELLE_OK) score(texts, count, scores, items);
   return status;
+}
+
+static nacelle_status start(int classifies, nacelle_client* client, const char* service,
+                            const nacelle_text* texts, size_t count, const nacelle_call* call,
+                            float* rows, size_t capacity, nacelle_item* items,
+                            nacelle_description* description, nacelle_pending** pending) {
+  last_timeout_ms = call ? call->timeout_ms : 0;
+  if (!is_known(client, service, 0)) return fail(NACELLE_NOT_FOUND, "not described yet");
+  change_model(client, service);
+  const size_t width = classifies ? kLabels : kWidth + extra_floats(client, service);
+  if (count == 0 || capacity != count * width) return fail(NACELLE_INVALID, "another size");
+  const nacelle_status status = fill_description(client, service, description);
+  if (status != NACELLE_OK) return status;
+  pthread_mutex_lock(&mutex);
+  if (pipe_ends[0] < 0 && pipe2(pipe_ends, O_NONBLOCK | O_CLOEXEC) != 0) abort();
+  const int before = releases;
+  pthread_mutex_unlock(&mutex);
+  *pending = malloc(sizeof **pending);
+  **pending =
+      (nacelle_pending){client, "", texts, count, capacity, 0, rows, items, classifies, before};
+  snprintf((*pending)->service, sizeof(*pending)->service, "%s", service);
+  add(&open_pendings, 1);
+  return NACELLE_OK;
+}
+
+nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
+                                   const nacelle_text* texts, size_t count,
+                                   const nacelle_call* call, float* vectors, size_t capacity,
+                                   nacelle_item* items, nacelle_description* description,
+                                   nacelle_pending** pending) {
+  return start(0, client, service, texts, count, call, vectors, capacity, items, description,
+               pending);
+}
+
+nacelle_status nacelle_start_classify(nacelle_client* client, const char* service,
+                                      const nacelle_text* texts, size_t count,
+                                      const nacelle_call* call, float* scores, size_t capacity,
+                                      nacelle_item* items, nacelle_description* description,
+                                      nacelle_pending** pending) {
+  return start(1, client, service, texts, count, call, scores, capacity, items, description,
+               pending);
+}
+
+nacelle_status nacelle_pending_advance(nacelle_pending* pending, int* done,
+                                       nacelle_report* report) {
+  unsigned number;
+  *done = 0;
+  if (strcmp(pending->service, "blocks") == 0) {
+    if (locked_count(&releases) == pending->releases_before) return NACELLE_OK;
+    char bytes[64];
+    while (read(pipe_ends[0], bytes, sizeof bytes) > 0) {
+    }
+  }
+  if (sscanf(pending->service, "gone:%u", &number) == 1 && pending->client->refused < number) {
+    ++pending->client->refused;
+    return fail(NACELLE_SIDECAR_GONE, "it went away");
+  }
+  if (sscanf(pending->service, "full:%u", &number) == 1 && pending->client->refused < number) {
+    ++pending->client->refused;
+    return fail(NACELLE_BUSY, "all slots of this connection are in use");
+  }
+  const nacelle_status status =
+      answer(pending->service, pending->texts, pending->count, pending->rows,
+             pending->capacity / pending->count, pending->items, report);
+  if (status != NACELLE_OK) return status;
+  if (pending->classifies) score(pending->texts, pending->count, pending->rows, pending->items);
+  *done = 1;
+  return NACELLE_OK;
+}
+
+int nacelle_pending_fd(const nacelle_pending* pending) {
+  (void)pending;
+  return pipe_ends[0];
+}
+
+void nacelle_pending_free(nacelle_pending* pending) {
+  if (pending == NULL) return;
+  free(pending);
+  add(&open_pendings, -1);
+}
+
+nacelle_status nacelle_ping_stream(nacelle_client* client, uint32_t pieces, uint32_t piece_size,
+                                   uint32_t interval_us, const nacelle_call* call,
+                                   nacelle_stream** stream) {
+  (void)client;
+  last_timeout_ms = call ? call->timeout_ms : 0;
+  last_interval_us = interval_us;
+  if (piece_size > (1U << 20)) return fail(NACELLE_TOO_LARGE, "a piece has at most 1 MiB");
+  *stream = malloc(sizeof **stream);
+  **stream = (nacelle_stream){pieces, piece_size, interval_us, 0, malloc(piece_size + 1)};
+  add(&open_streams, 1);
+  return NACELLE_OK;
+}
+
+nacelle_status nacelle_stream_next(nacelle_stream* stream, const void** data, size_t* size) {
+  *data = NULL;
+  *size = 0;
+  if (stream->interval_us == 13 && stream->next == 2) return fail(NACELLE_SIDECAR_GONE, "broken");
+  if (stream->next == stream->pieces) return NACELLE_OK;
+  for (uint32_t j = 0; j < stream->piece_size; ++j) {
+    stream->piece[j] = (unsigned char)(stream->next + j);
+  }
+  stream->next += 1;
+  *data = stream->piece;
+  *size = stream->piece_size;
+  return NACELLE_OK;
+}
+
+void nacelle_stream_free(nacelle_stream* stream) {
+  if (stream == NULL) return;
+  free(stream->piece);
+  free(stream);
+  add(&open_streams, -1);
 }
 
 /* Turns the bytes around, so that a test sees that they were here. */

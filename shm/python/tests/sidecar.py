@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import signal
 import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +18,15 @@ import nacelle
 DATA = SOURCE_TREE / "tests" / "data"
 # A bound for what takes well under a second: only a broken sidecar meets it.
 SECONDS_MAX = 60
+
+
+def read_reviews(count: int) -> list[str]:
+    with (DATA / "nsmc_test_sample.tsv").open(encoding="utf-8", newline="") as file:
+        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
+        return [row["document"] for row, _ in zip(rows, range(count))]
+
+
+REVIEWS = read_reviews(200)
 
 
 class Sidecar:
@@ -73,3 +84,19 @@ class Sidecar:
             process.kill()
             process.wait()
             raise AssertionError(f"nacelled did not end by {how.name}:\n{self.log()}") from None
+
+
+def in_forked_child(function: Callable[[], bytes]) -> bytes:
+    """What function() returns in a child of this process; b"" when it does not return."""
+    read_end, write_end = os.pipe()
+    child = os.fork()
+    if child == 0:
+        try:
+            os.write(write_end, function())
+        finally:
+            os._exit(0)
+    os.close(write_end)
+    with os.fdopen(read_end, "rb") as pipe:
+        received = pipe.read()
+    os.waitpid(child, 0)
+    return received

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import ctypes
 import json
 import os
@@ -10,7 +9,6 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ import numpy as np
 import pytest
 from conftest import BUILD
 from numpy.typing import NDArray
-from sidecar import DATA, SECONDS_MAX, Sidecar
+from sidecar import DATA, REVIEWS, SECONDS_MAX, Sidecar, in_forked_child
 
 import nacelle
 from nacelle import _native
@@ -27,39 +25,6 @@ from nacelle import _native
 pytestmark = pytest.mark.skipif(
     BUILD is None, reason="NACELLE_BUILD names no build directory, so there is no nacelled to test"
 )
-
-
-def read_reviews(count: int) -> list[str]:
-    with (DATA / "nsmc_test_sample.tsv").open(encoding="utf-8", newline="") as file:
-        rows = csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE)
-        return [row["document"] for row, _ in zip(rows, range(count))]
-
-
-REVIEWS = read_reviews(200)
-
-
-@pytest.fixture(scope="module")
-def sidecar(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Sidecar]:
-    """One for all tests that leave it as it was."""
-    sidecar = Sidecar(tmp_path_factory.mktemp("sidecar"))
-    sidecar.start()
-    yield sidecar
-    sidecar.kill()
-
-
-@pytest.fixture
-def own_sidecar(tmp_path: Path) -> Iterator[Sidecar]:
-    """One for a test that stops or kills it."""
-    sidecar = Sidecar(tmp_path)
-    sidecar.start()
-    yield sidecar
-    sidecar.kill()
-
-
-@pytest.fixture
-def engine(sidecar: Sidecar) -> Iterator[nacelle.Client]:
-    with sidecar.connect() as client:
-        yield client
 
 
 # ---- answers ----
@@ -319,22 +284,6 @@ def test_a_client_made_before_a_fork_works_in_the_child(engine: nacelle.Client) 
     received = in_forked_child(lambda: engine.embed("sentiment", REVIEWS[0]).tobytes())
     assert received == expected.tobytes()
     np.testing.assert_array_equal(engine.embed("sentiment", REVIEWS[0]), expected)
-
-
-def in_forked_child(function: Callable[[], bytes]) -> bytes:
-    """What function() returns in a child of this process; b"" when it does not return."""
-    read_end, write_end = os.pipe()
-    child = os.fork()
-    if child == 0:
-        try:
-            os.write(write_end, function())
-        finally:
-            os._exit(0)
-    os.close(write_end)
-    with os.fdopen(read_end, "rb") as pipe:
-        received = pipe.read()
-    os.waitpid(child, 0)
-    return received
 
 
 # ---- a sidecar that stops, dies, comes back ----
