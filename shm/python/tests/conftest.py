@@ -18,8 +18,10 @@ from pathlib import Path
 import pytest
 
 HERE = Path(__file__).resolve().parent
-SOURCE_TREE = HERE.parents[2]
-BUILD = Path(os.environ["NACELLE_BUILD"]).resolve() if os.environ.get("NACELLE_BUILD") else None
+SOURCE_TREE: Path = HERE.parents[2]
+BUILD: Path | None = (
+    Path(os.environ["NACELLE_BUILD"]).resolve() if os.environ.get("NACELLE_BUILD") else None
+)
 
 
 def compile_double(folder: Path, *flags: str) -> Path:

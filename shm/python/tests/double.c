@@ -11,6 +11,7 @@
  *   "grows"      after its first call it is another model with one float more per row
  *   "restless"   it is another model after every call
  *   "gone:N"     the first N calls that nobody waits for end with SIDECAR_GONE
+ *   "later:N"    a call that nobody waits for ends with the nacelle_status N, at the second look
  *   "full:N"     the first N calls that nobody waits for are refused on this side: all slots in use
  *
  * A stream of pings of 13 us between pieces breaks off after two.
@@ -47,7 +48,7 @@ struct nacelle_pending {
   uint32_t timeout_ms;
   float* rows;
   nacelle_item* items;
-  int classifies, releases_before;
+  int classifies, releases_before, looks;
 };
 
 struct nacelle_stream {
@@ -68,6 +69,17 @@ static char last_socket[256], last_name[256];
 static nacelle_status fail(nacelle_status status, const char* text) {
   snprintf(error_text, sizeof error_text, "%s", text);
   return status;
+}
+
+static nacelle_status wake_loops(void) {
+  if (write(pipe_ends[1], "", 1) != 1) abort();
+  return NACELLE_OK;
+}
+
+static void drain_pipe(void) {
+  char bytes[64];
+  while (read(pipe_ends[0], bytes, sizeof bytes) > 0) {
+  }
 }
 
 static struct timespec in_a_while(void) {
@@ -122,7 +134,7 @@ NACELLE_API void double_release(void) {
   pthread_mutex_lock(&mutex);
   ++releases;
   pthread_cond_broadcast(&changed);
-  if (pipe_ends[1] >= 0 && write(pipe_ends[1], "", 1) != 1) abort();
+  if (pipe_ends[1] >= 0) wake_loops();
   pthread_mutex_unlock(&mutex);
 }
 
@@ -377,7 +389,7 @@ static nacelle_status start(int classifies, nacelle_client* client, const char* 
   pthread_mutex_unlock(&mutex);
   *pending = malloc(sizeof **pending);
   **pending =
-      (nacelle_pending){client, "", texts, count, capacity, 0, rows, items, classifies, before};
+      (nacelle_pending){client, "", texts, count, capacity, 0, rows, items, classifies, before, 0};
   snprintf((*pending)->service, sizeof(*pending)->service, "%s", service);
   add(&open_pendings, 1);
   return NACELLE_OK;
@@ -405,11 +417,16 @@ nacelle_status nacelle_pending_advance(nacelle_pending* pending, int* done,
                                        nacelle_report* report) {
   unsigned number;
   *done = 0;
+  pending->looks += 1;
+  if (sscanf(pending->service, "later:%u", &number) == 1) {
+    if (pending->looks == 1) return wake_loops();
+    drain_pipe();
+    report->retry_after_us = 2500;
+    return fail((nacelle_status)number, "as the test wanted");
+  }
   if (strcmp(pending->service, "blocks") == 0) {
     if (locked_count(&releases) == pending->releases_before) return NACELLE_OK;
-    char bytes[64];
-    while (read(pipe_ends[0], bytes, sizeof bytes) > 0) {
-    }
+    drain_pipe();
   }
   if (sscanf(pending->service, "gone:%u", &number) == 1 && pending->client->refused < number) {
     ++pending->client->refused;
