@@ -291,15 +291,18 @@ class PendingCalls:
         first: it has waited before, and keeps its place.
         """
         waiter: asyncio.Future[bool] = loop.create_future()
+        entry = (waiter, deadline)
         if first:
-            state.waiters.appendleft((waiter, deadline))
+            state.waiters.appendleft(entry)
         else:
-            state.waiters.append((waiter, deadline))
+            state.waiters.append(entry)
         self._tick_by(loop, state, loop.time() + _ROOM_TICK)
         try:
             return await waiter
         except asyncio.CancelledError:
-            if waiter.done() and not waiter.cancelled():  # its turn is another's
+            if entry in state.waiters:
+                state.waiters.remove(entry)
+            else:  # it was its turn, which is another's now
                 _wake_one(state, blindly=True)
             raise
 
