@@ -122,12 +122,14 @@ class PendingCalls:
                 if timeout is not None:
                     call = native_call(max(deadline - loop.time(), 0.001))
             pending = Pending(loop, request, answer)
-            has_room = True  # when it is raised out of _start(), another may try
+            has_room, holds_room = True, False
             try:
                 has_room = self._start(client, state, pending, call)
+                holds_room = pending.status is None
             finally:
-                if woken_blindly and has_room:
-                    _wake_one(state, blindly=True)
+                # The next one's turn, unless this one found no room or keeps the little there was.
+                if has_room and (woken_blindly or not holds_room):
+                    _wake_one(state, blindly=woken_blindly)
             if pending.status is None:
                 assert pending.future is not None
                 pending.due = deadline
