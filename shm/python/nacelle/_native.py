@@ -1,7 +1,7 @@
 """libnacelle as ctypes sees it: the structs and functions of nacelle.h, and where the library is.
 
 Not for applications: names here follow nacelle.h, check nothing and raise nothing. ctypes releases
-the GIL during every call, but for those in _QUICK.
+the GIL during every call of a CDLL.
 """
 
 from __future__ import annotations
@@ -155,16 +155,6 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "nacelle_version": (ctypes.c_char_p, []),
 }
 
-# They never wait, and an event loop calls them one after the other for many calls. Letting go of
-# the GIL for a microsecond can cost 5 ms each time when another thread of Python computes.
-_QUICK = {
-    "nacelle_start_embed",
-    "nacelle_start_classify",
-    "nacelle_pending_advance",
-    "nacelle_pending_fd",
-    "nacelle_pending_free",
-}
-
 
 class Library:
     """A loaded libnacelle whose version is this package's. Its functions are its attributes."""
@@ -193,12 +183,11 @@ class Library:
         self.path = path
         try:
             loaded = ctypes.CDLL(str(path))
-            quick = ctypes.PyDLL(str(path))
         except OSError as cause:
             raise ImportError(f"cannot load {path} ({chosen_by}): {cause}") from cause
         for name, (returns, takes) in _FUNCTIONS.items():
             try:
-                function = getattr(quick if name in _QUICK else loaded, name)
+                function = getattr(loaded, name)
             except AttributeError:
                 raise ImportError(
                     f"{path} ({chosen_by}) has no function {name}: it is not the libnacelle of "

@@ -65,3 +65,36 @@ def test_every_function_of_the_header_is_known() -> None:
     header = (SOURCE_TREE / "shm" / "nacelle.h").read_text()
     declared = set(re.findall(r"^NACELLE_API [^(]*\b(nacelle_\w+)\(", header, re.M))
     assert declared == set(_native._FUNCTIONS)
+
+
+def test_every_function_takes_what_the_header_says() -> None:
+    """By kind: a pointer, an integer of a size, nothing."""
+    header = (SOURCE_TREE / "shm" / "nacelle.h").read_text()
+    declarations = re.findall(r"^NACELLE_API ([^;(]*)\b(nacelle_\w+)\(([^)]*)\);", header, re.M)
+    kinds_in_c = {
+        name: [kind_in_c(part) for part in (returns, *arguments.split(","))]
+        for returns, name, arguments in declarations
+    }
+    kinds_in_python = {
+        name: [kind_in_python(part) for part in (returns, *(takes or [None]))]
+        for name, (returns, takes) in _native._FUNCTIONS.items()
+    }
+    assert kinds_in_python == kinds_in_c
+
+
+def kind_in_c(declaration: str) -> str:
+    if "*" in declaration:
+        return "pointer"
+    words = declaration.split()
+    (kind,) = {"void", "int", "size_t", "uint32_t", "nacelle_status"} & set(words)
+    return {"nacelle_status": "int"}.get(kind, kind)
+
+
+def kind_in_python(kind: Any) -> str:
+    plain = {
+        None: "void",
+        ctypes.c_int: "int",
+        ctypes.c_size_t: "size_t",
+        ctypes.c_uint32: "uint32_t",
+    }
+    return plain.get(kind, "pointer")
