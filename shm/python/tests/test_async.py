@@ -339,12 +339,10 @@ def test_a_call_under_way_is_its_own_processes_to_free(
 # ---- connecting and importing ----
 
 
-def test_connecting_is_awaited_and_has_the_same_arguments_and_errors(tmp_path: Path) -> None:
-    nobody = str(tmp_path / "nobody")
-
+def test_connecting_is_awaited_and_has_the_same_arguments_and_errors() -> None:
     async def calls() -> None:
         with pytest.raises(nacelle.Unavailable):
-            await nacelle.connect_async(nobody, name="me", connect_timeout=0)
+            await nacelle.connect_async("nobody", name="me", connect_timeout=0)
         with pytest.raises(nacelle.InvalidInput, match="connect_timeout"):
             await nacelle.connect_async(connect_timeout=-1)
 
