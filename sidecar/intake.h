@@ -90,6 +90,7 @@ class Intake {
   bool look_at_sockets(int timeout_ms);
   void accept_guests();
   void refuse_guest(const base::Fd& socket, const base::Error& why);
+  void make_room_for_guest();
   void greet_guests(base::Nanos now);
   [[nodiscard]] base::Status room_for(const shm::Peer& peer) const;
   base::Status admit(Guest& guest, const shm::Hello& hello);

@@ -169,7 +169,8 @@ bool Intake::look_at_sockets(int timeout_ms) {
     }
     // A client has nothing to say on its socket: whatever happened there, it is over.
     char byte = 0;
-    const bool spoke = ::recv(fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0;
+    const bool spoke =
+        ::recv(fd, &byte, sizeof byte, MSG_DONTWAIT | MSG_PEEK) > 0 || !shm::hung_up(fd);
     if (spoke) {
       disconnect(client, "the client wrote to its socket", shm::Violation::kSocket);
     } else {
@@ -192,15 +193,18 @@ void Intake::accept_guests() {
     base::Result<shm::Peer> peer = shm::peer_of(socket.get());
     if (!peer) {
       refuse_guest(socket, peer.error());
-    } else if (!allowed(config_.transport, *peer)) {
+      continue;
+    }
+    if (!allowed(config_.transport, *peer)) {
       // Before the hello: who may not connect must not take a place either.
       refuse_guest(socket, {Code::kDenied, "user " + std::to_string(peer->uid) + " (group " +
                                                std::to_string(peer->gid) +
                                                ") is not allowed: add it to transport.allow_uids "
                                                "or transport.allow_gids"});
-    } else if (guests_.size() >= kGuestsMax) {
-      refuse_guest(socket, {Code::kBusy, "too many clients are connecting at this moment"});
-    } else if (base::Status watched = watch(socket.get(), EPOLLIN | EPOLLRDHUP); !watched) {
+      continue;
+    }
+    if (guests_.size() >= kGuestsMax) make_room_for_guest();
+    if (base::Status watched = watch(socket.get(), EPOLLIN | EPOLLRDHUP); !watched) {
       refuse_guest(socket, watched.error());
     } else {
       guests_.push_back({std::move(socket), *peer, base::now_ns() + kHelloWithin});
@@ -211,6 +215,17 @@ void Intake::accept_guests() {
   base::log_error("cannot accept clients for a second", {{"error", base::errno_text(errno)}});
   unwatch(listener_->fd());
   accept_again_at_ = base::now_ns() + base::kSecond;
+}
+
+// A client says hello as soon as it has connected. So those who have not, when the places are full,
+// are most likely not going to: the one who has been silent longest goes.
+void Intake::make_room_for_guest() {
+  greet_guests(base::now_ns());
+  if (guests_.size() < kGuestsMax) return;
+  unwatch(guests_.front().socket.get());
+  refuse_guest(guests_.front().socket,
+               {Code::kBusy, "too many clients are connecting, and this one has not said hello"});
+  guests_.erase(guests_.begin());
 }
 
 void Intake::greet_guests(Nanos now) {

@@ -84,8 +84,7 @@ const Scenario kScenarios[] = {
        while (say(a.client().socket(), noise.data(), noise.size())) {
        }
      }},
-    // Not to be told from a hang-up on such a socket, so it is taken for one.
-    {"AnEmptyMessageOnTheSocket", left(),
+    {"AnEmptyMessageOnTheSocket", disconnected(Violation::kSocket),
      [](Attack& a) {
        a.check(say(a.client().socket(), "", 0), "said");
        CHECK(eventually([&] { return a.client().hung_up(); }));

@@ -8,6 +8,8 @@
 #include <sstream>
 #include <string>
 
+#include "shm/carry.h"
+
 namespace nacelle::shm {
 namespace {
 
@@ -47,6 +49,7 @@ TEST(Layout, TheDocumentNamesEveryFieldAtItsOffset) {
       {"RequestSlot.deadline_us", offsetof(RequestSlot, deadline_us)},
       {"RequestSlot.trace", offsetof(RequestSlot, trace)},
       {"RequestSlot.priority", offsetof(RequestSlot, priority)},
+      {"RequestSlot.consumed", offsetof(RequestSlot, consumed)},
       {"RequestSlot.released", offsetof(RequestSlot, released)},
       {"RequestSlot.cancel", offsetof(RequestSlot, cancel)},
       {"RequestSlot.waiting", offsetof(RequestSlot, waiting)},
@@ -69,6 +72,7 @@ TEST(Layout, TheDocumentNamesEveryFieldAtItsOffset) {
       {"ReplyHeader.items_max", offsetof(ReplyHeader, items_max)},
       {"ReplyHeader.text_bytes_max", offsetof(ReplyHeader, text_bytes_max)},
       {"ReplyHeader.deadline_default_us", offsetof(ReplyHeader, deadline_default_us)},
+      {"ReplyHeader.stream_ring_size", offsetof(ReplyHeader, stream_ring_size)},
       {"ReplyHeader.asleep", offsetof(ReplyHeader, asleep)},
       {"ReplySlot.generation", offsetof(ReplySlot, generation)},
       {"ReplySlot.code", offsetof(ReplySlot, code)},
@@ -82,7 +86,18 @@ TEST(Layout, TheDocumentNamesEveryFieldAtItsOffset) {
       {"ReplySlot.batch_clients", offsetof(ReplySlot, batch_clients)},
       {"ReplySlot.retry_after_us", offsetof(ReplySlot, retry_after_us)},
       {"ReplySlot.woken", offsetof(ReplySlot, woken)},
+      {"ReplySlot.progress", offsetof(ReplySlot, progress)},
+      {"ReplySlot.produced", offsetof(ReplySlot, produced)},
+      {"ReplySlot.stalled", offsetof(ReplySlot, stalled)},
+      {"ReplySlot.stream_offset", offsetof(ReplySlot, stream_offset)},
       {"ReplySlot.payload", offsetof(ReplySlot, payload)},
+      {"PingStream.pieces", offsetof(PingStream, pieces)},
+      {"PingStream.piece_bytes", offsetof(PingStream, piece_bytes)},
+      {"PingStream.interval_us", offsetof(PingStream, interval_us)},
+      {"PieceHeader.size", offsetof(PieceHeader, size)},
+      {"CarryHeader.kind", offsetof(CarryHeader, kind)},
+      {"CarryHeader.offset", offsetof(CarryHeader, offset)},
+      {"CarryHeader.value", offsetof(CarryHeader, value)},
       {"ItemReport.code", offsetof(ItemReport, code)},
       {"ItemReport.flags", offsetof(ItemReport, flags)},
       {"ItemReport.tokens", offsetof(ItemReport, tokens)},
