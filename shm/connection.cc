@@ -202,13 +202,14 @@ bool Connection::could_hold(std::uint64_t size) const {
   return size <= kReplyInline || Arena::rounded(size) <= geometry_.reply_arena_size;
 }
 
-std::span<std::byte> Connection::reserve(const Submission& submission, std::uint64_t size) {
+std::span<std::byte> Connection::reserve(const Submission& submission, std::uint64_t size,
+                                         Fill fill) {
   SlotState& state = slots_[submission.slot];
   CHECK(state.busy.load(std::memory_order_relaxed) && state.generation == submission.generation);
   CHECK(size > 0 && could_hold(size));
   state.reply = size <= kReplyInline ? reply_slot(submission.slot).payload : lend(state, size);
   if (state.reply == nullptr) return {};
-  std::memset(state.reply, 0, size);
+  if (fill == Fill::kZeros) std::memset(state.reply, 0, size);
   return {state.reply, static_cast<std::size_t>(size)};
 }
 

@@ -96,7 +96,10 @@ class Connection {
   [[nodiscard]] bool copy_payload(const Submission& submission, std::span<std::byte> out) const;
   // `size` bytes of B for the reply to a taken request, zeroed; empty when B's arena has no room
   // now. Small replies need no arena. Given back when the client says that it has read the reply.
-  [[nodiscard]] std::span<std::byte> reserve(const Submission& submission, std::uint64_t size);
+  // Whoever writes every byte himself needs no zeros: what lies there is this client's own.
+  enum class Fill { kZeros, kNothing };
+  [[nodiscard]] std::span<std::byte> reserve(const Submission& submission, std::uint64_t size,
+                                             Fill fill = Fill::kZeros);
   // Whether a reply of this size could ever be reserved.
   [[nodiscard]] bool could_hold(std::uint64_t size) const;
   // Announces that the sidecar sleeps; every sweep after set_asleep(true) sees what was published

@@ -157,7 +157,8 @@ void Intake::handle_ping(ClientState& client, const shm::Submission& submission)
                                                  " bytes does not fit "
                                                  "(transport.reply_arena_bytes)"});
   }
-  const std::span<std::byte> reply = client.connection->reserve(submission, size);
+  const std::span<std::byte> reply = client.connection->reserve(
+      submission, size, sent > 0 ? shm::Connection::Fill::kNothing : shm::Connection::Fill::kZeros);
   if (reply.empty()) {
     return replier_.refuse(client, submission,
                            {Code::kBusy, "no room for the reply (transport.reply_arena_bytes)"},
