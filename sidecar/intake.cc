@@ -99,8 +99,8 @@ bool Intake::sweep_client(const std::shared_ptr<ClientState>& client) {
   for (;;) {
     base::Result<bool> taken = client->connection->take(&client->cursor, &submission);
     if (!taken) {
-      const std::shared_ptr<ClientState> removed = client;  // `client` lies in the list
-      disconnect(removed, taken.error().message, removed->connection->violation());
+      // A copy: `client` lies in the list that it is removed from.
+      disconnect(std::shared_ptr(client), taken.error().message, client->connection->violation());
       return true;
     }
     if (!*taken) {
