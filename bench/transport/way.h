@@ -30,7 +30,7 @@ inline constexpr std::uint32_t kSerials = 16;
 inline void make_request(std::span<std::byte> request, std::uint32_t reply_size,
                          std::uint32_t serial) {
   for (std::size_t i = 8; i < kRequestSize; ++i) {
-    request[i] = static_cast<std::byte>(i * 31 + serial * 7 + 1);
+    request[i] = static_cast<std::byte>(i * 31 + std::size_t{serial} * 7 + 1);
   }
   std::memcpy(request.data(), &reply_size, sizeof reply_size);
   std::memcpy(&request[4], &serial, sizeof serial);
