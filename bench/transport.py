@@ -344,7 +344,7 @@ class Bench:
         return {field: [one[field] / one["ns"] for one in told] for field in ("messages", "bytes")}
 
     def one_way(self):
-        self.title("one way, many in flight (ours: pings, whose replies are the messages)")
+        self.title("one way (ours: pieces of a stream)")
         if len(self.cpus) < 2:
             print("one CPU: nothing about two cores", flush=True)
             return

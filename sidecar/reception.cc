@@ -264,7 +264,7 @@ base::Status Intake::room_for(const shm::Peer& peer) const {
     const std::shared_ptr<ClientState> client = holder.lock();
     if (client && client->connection->peer().uid == peer.uid) ++of_user;
   }
-  if (of_user >= limits.connections_per_user_max) {
+  if (limits.connections_per_user_max > 0 && of_user >= limits.connections_per_user_max) {
     return Error{Code::kBusy, "user " + std::to_string(peer.uid) + " has " +
                                   std::to_string(of_user) +
                                   " connections, which is all that one user may have "

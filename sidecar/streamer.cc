@@ -134,14 +134,15 @@ void Streamer::write(StreamRequest& stream, Nanos now) {
   shm::Connection& connection = *stream.client->connection;
   const std::uint64_t size = shm::piece_size(stream.wanted.piece_bytes);
   const std::uint32_t before = stream.written;
+  // Every piece is a window of the same bytes: 0, 1 ... 255, 0, 1 ...
+  while (pattern_.size() < stream.wanted.piece_bytes + std::size_t{256}) {
+    pattern_.push_back(static_cast<std::byte>(pattern_.size()));
+  }
   stream.parked = false;
   for (std::uint64_t bytes = 0; bytes < kTurnBytes && stream.written < stream.wanted.pieces;
        bytes += size) {
-    piece_.resize(stream.wanted.piece_bytes);
-    for (std::size_t i = 0; i < piece_.size(); ++i) {
-      piece_[i] = static_cast<std::byte>(stream.written + i);
-    }
-    if (!connection.write_piece(stream.slot, piece_)) {
+    const auto piece = std::span(pattern_).subspan(stream.written % 256, stream.wanted.piece_bytes);
+    if (!connection.write_piece(stream.slot, piece)) {
       stream.parked = true;
       break;
     }

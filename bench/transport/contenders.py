@@ -17,7 +17,8 @@ from processes import BUILD, Answering, Failed, Process, cpu_ns, end, pin, start
 ROOT = Path(__file__).resolve().parents[2]
 SERVICES = {"sentiment": ROOT / "tests/data/nsmc-bert-ko"}  # nacelled wants one; it is not asked
 # Idle clients' memory is of no interest here.
-SIDECAR_OPTIONS = ["--transport.connections_max=128"]
+# The ring holds four of the largest pieces that are measured.
+SIDECAR_OPTIONS = ["--transport.connections_max=128", "--transport.stream_ring_bytes=262144"]
 
 
 class Way(NamedTuple):

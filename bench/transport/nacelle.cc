@@ -1,10 +1,10 @@
 // transport_nacelle: our client library against a running nacelled.
-#include <array>
-#include <deque>
+#include <span>
+#include <string>
 
 #include "bench/transport/way.h"
 #include "shm/client.h"
-#include "shm/link.h"
+#include "shm/stream.h"
 
 namespace nacelle::bench {
 namespace {
@@ -13,69 +13,54 @@ using base::Code;
 using base::Error;
 using base::Nanos;
 
-constexpr std::size_t kInFlight = 48;  // below transport.slots
-constexpr Nanos kPatience = 30 * base::kSecond;
+constexpr std::uint32_t kPiecesPerClock = 32;
+
+// Whether this is piece `index` of a ping stream.
+bool right(std::span<const std::byte> piece, std::uint32_t index, std::uint32_t size) {
+  if (piece.size() != size || piece[0] != static_cast<std::byte>(index)) return false;
+  if (index % 100 != 0) return piece[size - 1] == static_cast<std::byte>(index + size - 1);
+  for (std::uint32_t j = 0; j < size; ++j) {
+    if (piece[j] != static_cast<std::byte>(index + j)) return false;
+  }
+  return true;
+}
 
 class NacelleCaller : public Caller {
  public:
-  NacelleCaller(std::string at, std::unique_ptr<Client> client)
-      : at_(std::move(at)), client_(std::move(client)) {}
+  explicit NacelleCaller(std::unique_ptr<Client> client) : client_(std::move(client)) {}
 
   base::Status call(std::span<const std::byte> request, std::span<std::byte> reply) override {
     return client_->ping(request, reply);
   }
 
-  // Pings with many in flight, a reply of `size` bytes each, copied out: the nearest thing to
-  // one-way traffic that the protocol has. A stream op belongs here once there is one.
+  // A stream, read as fast as it comes: every piece's size and place in the order are checked, and
+  // the whole of every hundredth.
   base::Result<OneWay> one_way(std::uint32_t size, Nanos duration) override {
-    if (!link_) {
-      auto link = shm::Link::open(at_, shm::Hello{}, base::now_ns() + kPatience);
-      if (!link) return link.error();
-      link_ = *std::move(link);
-    }
-    std::array<std::byte, kRequestSize> request;
-    make_request(request, size, 1);
-    std::vector<std::byte> expected(size);
-    make_reply(request.data(), expected.data(), size);
-    std::vector<std::byte> reply(size);
-    const std::size_t window = std::min<std::size_t>(kInFlight, (2U << 20) / size);
-    std::deque<shm::Ticket> flying;
+    auto stream = client_->ping_stream(UINT32_MAX, size);
+    if (!stream) return stream.error();
     OneWay received;
-    const Nanos begin = base::now_ns();
-    for (bool more = true; more || !flying.empty();) {
-      if (more && flying.size() < window) {
-        const auto ticket = link_->submit(
-            {.op = shm::Op::kPing, .items = size}, kRequestSize, begin + kPatience + duration,
-            [&](std::span<std::byte> out) { std::memcpy(out.data(), request.data(), out.size()); });
-        if (!ticket) return ticket.error();
-        flying.push_back(*ticket);
-        continue;
+    Nanos now = base::now_ns();
+    const Nanos begin = now;
+    while (now - begin < duration) {
+      for (std::uint32_t i = 0; i < kPiecesPerClock; ++i) {
+        const auto piece = (*stream)->next();
+        if (!piece) return piece.error();
+        const auto index = static_cast<std::uint32_t>(received.messages++);
+        if (!*piece || !right(**piece, index, size)) {
+          return Error{Code::kInternal, "piece " + std::to_string(index) + " is not what it was"};
+        }
       }
-      const auto answer = link_->wait(flying.front());
-      if (!answer) return answer.error();
-      if (answer->fields.code != Code::kOk || answer->payload.size() != size) {
-        return Error{Code::kInternal, "a ping failed"};
-      }
-      std::memcpy(reply.data(), answer->payload.data(), size);
-      link_->finish(flying.front());
-      flying.pop_front();
-      received.messages += 1;
-      more = base::now_ns() - begin < duration;
+      now = base::now_ns();
     }
-    received.duration = base::now_ns() - begin;
+    received.duration = now - begin;
     received.bytes = received.messages * size;
-    if (reply != expected) return Error{Code::kInternal, "the reply holds other bytes"};
     return received;
   }
 
-  [[nodiscard]] std::uint64_t rescued() const override {
-    return client_->rescued_by_timeout() + (link_ ? link_->rescued_by_timeout() : 0);
-  }
+  [[nodiscard]] std::uint64_t rescued() const override { return client_->rescued_by_timeout(); }
 
  private:
-  const std::string at_;
   std::unique_ptr<Client> client_;
-  std::shared_ptr<shm::Link> link_;  // for one_way()
 };
 
 // One text to embed, in place of the null op; `at` is SOCKET,SERVICE,TEXT.
@@ -108,7 +93,7 @@ class EmbedCaller : public Caller {
 base::Result<std::unique_ptr<Caller>> connect(const std::string& at) {
   auto client = Client::connect({.socket = at, .name = "bench"});
   if (!client) return client.error();
-  return std::unique_ptr<Caller>(std::make_unique<NacelleCaller>(at, *std::move(client)));
+  return std::unique_ptr<Caller>(std::make_unique<NacelleCaller>(*std::move(client)));
 }
 
 base::Result<std::unique_ptr<Caller>> connect_embed(const std::string& at) {

@@ -40,8 +40,8 @@ std::vector<Field> fields(Config& c) {
       {"transport.connections_max", "connections", U32{&c.transport.connections_max, 1, 1024},
        "Application connections at the same time. Each takes the two arenas below."},
       {"transport.connections_per_user_max", "connections",
-       U32{&c.transport.connections_per_user_max, 1, 1024},
-       "Of these, connections of one user (uid) at the same time."},
+       U32{&c.transport.connections_per_user_max, 1, 1024, 0},
+       "Of these, connections of one user (uid) at the same time. At \"auto\" all of them."},
       {"transport.memory_bytes_max", "bytes", U64{&c.transport.memory_bytes_max, 0, 1024 * kGiB, 0},
        "Memory that all connections together may take. At \"auto\" half of the memory that the "
        "container, or without one the machine, may use. More connections are refused."},
