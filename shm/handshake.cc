@@ -149,6 +149,9 @@ base::Status send_welcome(int socket, const Welcome& welcome, std::span<const in
     std::memcpy(CMSG_DATA(header), fds.data(), fds.size_bytes());
   }
   if (::sendmsg(socket, &message, MSG_NOSIGNAL | MSG_DONTWAIT) < 0) {
+    if (errno == EPIPE || errno == ECONNRESET) {
+      return Error{Code::kSidecarGone, "the client hung up during the handshake"};
+    }
     return Error{Code::kUnavailable, "cannot answer a client's hello: " + base::errno_text(errno)};
   }
   return base::ok();

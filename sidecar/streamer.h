@@ -45,7 +45,7 @@ class Streamer {
 
   Replier& replier_;
   std::vector<StreamRequest> streams_;  // the thread's own
-  std::vector<std::byte> piece_;        // the same
+  std::vector<std::byte> pattern_;      // the same
 
   std::mutex mutex_;  // guards everything below
   std::condition_variable work_;

@@ -18,13 +18,17 @@ namespace {
 
 using testing::RawClient;
 
-constexpr shm::Geometry kGeometry{.slots = 4, .request_arena_size = 4096, .reply_arena_size = 4096};
+constexpr shm::Geometry kGeometry{
+    .slots = 4, .request_arena_size = 4096, .reply_arena_size = 4096, .stream_ring_size = 1024};
 // One more than what is there, so that stores reach the last byte; the arena starts on a page.
 constexpr std::uint32_t kWords = 1024 + 64;
+
+constexpr std::uint32_t kSlotWords = sizeof(shm::RequestSlot) / 4;
 
 struct Pending {
   shm::Submission submission;
   std::span<std::byte> reply;
+  bool streams = false;  // its ring is open
 };
 
 class Program {
@@ -52,17 +56,17 @@ class Program {
  private:
   // Takes one number per statement: compilers differ in the order of a call's arguments.
   void step(Input& input) {
-    switch (input.take<std::uint8_t>() % 12) {
+    switch (input.take<std::uint8_t>() % 13) {
       case 0: {  // any word
         const std::uint32_t word = input.take<std::uint16_t>() % kWords;
         store(word, input.take<std::uint32_t>());
         break;
       }
       case 1:  // a word of a slot, small numbers
-        slot(input)[input.take<std::uint8_t>() % 32].store(input.take<std::uint8_t>());
+        slot(input)[input.take<std::uint8_t>() % kSlotWords].store(input.take<std::uint8_t>());
         break;
       case 2: {  // a word of a slot, near a power of two
-        std::atomic<std::uint32_t>& word = slot(input)[input.take<std::uint8_t>() % 32];
+        std::atomic<std::uint32_t>& word = slot(input)[input.take<std::uint8_t>() % kSlotWords];
         const std::uint32_t power = 1U << (input.take<std::uint8_t>() % 32);
         word.store(power - 1U + input.take<std::uint8_t>() % 3);
         break;
@@ -105,6 +109,11 @@ class Program {
         complete(which, input.take<std::uint8_t>() % 2 == 0);
         break;
       }
+      case 11: {
+        const auto which = input.take<std::uint8_t>();
+        stream(which, input.take<std::uint16_t>());
+        break;
+      }
       default:
         connection_->set_asleep(input.take<std::uint8_t>() % 2 == 0);
         if (!pending_.empty()) {
@@ -140,7 +149,7 @@ class Program {
       for (const Pending& other : pending_) CHECK(other.submission.slot != s.slot);
       std::vector<std::byte> payload(s.payload_size);  // exact: a byte more would be found
       CHECK(connection_->copy_payload(s, payload));
-      pending_.push_back({s, {}});
+      pending_.push_back({s, {}, false});
       CHECK(connection_->in_flight() == pending_.size());
     }
   }
@@ -149,6 +158,7 @@ class Program {
     if (pending_.empty()) return;
     Pending& pending = pending_[which % pending_.size()];
     if (!pending.reply.empty() || size == 0 || !connection_->could_hold(size)) return;
+    if (shm::streams(pending.submission.op)) return;
     pending.reply = connection_->reserve(pending.submission, size);
     if (pending.reply.empty()) return;
     CHECK(pending.reply.size() == size);
@@ -161,14 +171,36 @@ class Program {
     std::fill(pending.reply.begin(), pending.reply.end(), std::byte{0xEE});
   }
 
+  // Pieces until the ring is full, whatever the client says about having read them.
+  void stream(std::size_t which, std::uint32_t size) {
+    if (pending_.empty()) return;
+    Pending& pending = pending_[which % pending_.size()];
+    if (!shm::streams(pending.submission.op)) return;
+    const std::uint32_t slot = pending.submission.slot;
+    if (!pending.streams) pending.streams = connection_->open_stream(pending.submission);
+    if (!pending.streams) return;
+    const std::vector<std::byte> piece(size % (connection_->piece_max() + 1), std::byte{0x55});
+    // Without a reader's word there is room for one ring; each word of one may make room once more.
+    std::uint64_t written = 0;
+    while (connection_->write_piece(slot, piece)) {
+      written += shm::piece_size(piece.size());
+      CHECK(written <= 2 * std::uint64_t{kGeometry.stream_ring_size});
+    }
+    if (const shm::Waiter waiter = connection_->publish_pieces(slot)) connection_->wake(waiter);
+    [[maybe_unused]] const bool parked =
+        connection_->park_stream(slot, shm::piece_size(piece.size()));
+  }
+
   void complete(std::size_t which, bool fails) {
     if (pending_.empty()) return;
     const auto at = pending_.begin() + static_cast<std::ptrdiff_t>(which % pending_.size());
     const shm::Submission& s = at->submission;
-    const bool asleep =
+    // No stream has written here.
+    for (const std::byte byte : at->reply) CHECK(byte == std::byte{0xEE});
+    const shm::Waiter waiter =
         fails ? connection_->complete_error(s.slot, s.generation, {base::Code::kInvalid, "no"})
               : connection_->complete(s.slot, s.generation, {.items = s.items}, at->reply.size());
-    if (asleep) connection_->wake(s.slot, s.generation);
+    if (waiter) connection_->wake(waiter);
     CHECK(client_->replied(s.slot, s.generation));
     pending_.erase(at);
   }

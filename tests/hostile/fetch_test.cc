@@ -135,7 +135,7 @@ TEST(Fetch, ARequestThatIsScribbledOverIsAnsweredAsItWasFetched) {
           static_cast<std::uint32_t>(random() % (random() % 2 == 0 ? 64 : kSizeMax));
       slot.payload_offset = static_cast<std::uint32_t>(random() % offsets);
       slot.service = static_cast<std::uint32_t>(random());
-      slot.items = static_cast<std::uint32_t>(random());
+      slot.items = static_cast<std::uint32_t>(random() % kSizeMax);  // bytes wanted back
       slot.trace = random();
       slot.payload[random() % shm::kRequestInline] = static_cast<std::byte>(random());
       for (int i = 0; i < 8; ++i) {
@@ -167,9 +167,10 @@ TEST(Fetch, ARequestThatIsScribbledOverIsAnsweredAsItWasFetched) {
     const std::uint64_t from = size <= shm::kRequestInline
                                    ? slot + offsetof(shm::RequestSlot, payload)
                                    : arena + number(offsetof(shm::RequestSlot, payload_offset));
+    const std::uint32_t items = number(offsetof(shm::RequestSlot, items));
     std::string expected;
-    for (std::uint32_t byte = 0; byte < size; ++byte) {
-      expected += static_cast<char>(watched.watch.fetched(from + byte));
+    for (std::uint32_t byte = 0; byte < (items > 0 ? items : size); ++byte) {
+      expected += size > 0 ? static_cast<char>(watched.watch.fetched(from + byte % size)) : '\0';
     }
     if (client.answer(0) != expected || watched.watch.twice() > 0) {
       ADD_FAILURE() << "message " << i << " of " << size

@@ -108,7 +108,8 @@ std::string FetchWatch::offence() const {
   const std::uint64_t offset = first_offence_.load();
   if (offset == UINT64_MAX) return "none";
   if (offset >= slots_end_) return "arena byte at " + std::to_string(offset);
-  return "slot byte " + std::to_string(offset % sizeof(shm::RequestSlot)) + " at " +
+  return "slot byte " +
+         std::to_string((offset - sizeof(shm::RequestHeader)) % sizeof(shm::RequestSlot)) + " at " +
          std::to_string(offset);
 }
 

@@ -25,10 +25,15 @@ namespace nacelle::testing {
 // control_words.cc).
 constexpr bool may_be_fetched_again(std::uint64_t offset) {
   if (offset < sizeof(shm::RequestHeader)) return offset < sizeof(std::uint32_t);  // slots_used
-  const std::uint64_t field = offset % sizeof(shm::RequestSlot);
-  return field < sizeof(std::uint64_t) ||  // generation
-         (field >= offsetof(shm::RequestSlot, released) &&
-          field < offsetof(shm::RequestSlot, payload));  // released, cancel, waiting
+  const std::uint64_t field = (offset - sizeof(shm::RequestHeader)) % sizeof(shm::RequestSlot);
+  const auto within = [field](std::uint64_t first, std::uint64_t size) {
+    return field >= first && field < first + size;
+  };
+  return within(offsetof(shm::RequestSlot, generation), 8) ||
+         within(offsetof(shm::RequestSlot, consumed), 4) ||
+         within(offsetof(shm::RequestSlot, cancel), 4) ||
+         within(offsetof(shm::RequestSlot, waiting), 4) ||
+         within(offsetof(shm::RequestSlot, released), 8);
 }
 
 class FetchWatch {

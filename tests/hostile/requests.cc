@@ -293,7 +293,6 @@ const Scenario kScenarios[] = {
              shm::RequestSlot& slot =
                  client.slot(static_cast<std::uint32_t>(dice() % client.slots()));
              slot.service = static_cast<std::uint32_t>(dice());
-             slot.items = static_cast<std::uint32_t>(dice());
              slot.payload_offset = static_cast<std::uint32_t>(dice());
              slot.deadline_us = static_cast<std::uint32_t>(dice());
              slot.trace = dice();
