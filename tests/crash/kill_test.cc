@@ -18,7 +18,7 @@ constexpr std::size_t kArenasMore = 8;
 constexpr base::Nanos kReclaimWithin = 100 * base::kMillisecond;
 
 TEST(KillTest, KilledAtRandomTimesUnderLoadClientsLeaveNothingBehind) {
-  Trials trials("A2", 200);
+  Trials trials("A2", kFewer > 1 ? 40 : 200);
   Sidecar sidecar;
   sidecar.start();
   const Footprint fresh = sidecar.footprint();

@@ -39,8 +39,8 @@ TEST_P(NamespacesTest, KilledAtSomeInstructionsAClientLeavesNothingBehind) {
   StepRun run(trials, GetParam().clients, GetParam().sidecar);
   if (run.skip()) GTEST_SKIP() << *run.skip();
   for (const Call call : kCalls) {
-    run.step_through(call, 65,
-                     from_environment("CAMPAIGN_STRIDE", call == Call::kConnect ? 96 : 24));
+    run.step_through(
+        call, 65, from_environment("CAMPAIGN_STRIDE", kFewer * (call == Call::kConnect ? 96 : 24)));
   }
   run.finish();
 }

@@ -32,7 +32,7 @@ TEST_P(StepTest, KilledAtEveryInstructionAClientLeavesNothingBehind) {
   for (const std::uint32_t size : sizes) {
     const bool connect = GetParam() == Call::kConnect;
     run.step_through(GetParam(), size,
-                     from_environment("CAMPAIGN_STRIDE", connect ? kConnectStride : 1));
+                     from_environment("CAMPAIGN_STRIDE", kFewer * (connect ? kConnectStride : 1)));
     if (connect) break;  // has no payload
   }
   run.finish();
