@@ -170,6 +170,8 @@ NACELLE_API nacelle_status nacelle_start_embed(nacelle_client* client, const cha
                                                size_t capacity, nacelle_item* items,
                                                nacelle_description* description,
                                                nacelle_pending** pending);
+/* The same for labels; scores as in nacelle_classify().
+ * Threads: as nacelle_start_embed(). Ownership: the same. */
 NACELLE_API nacelle_status nacelle_start_classify(nacelle_client* client, const char* service,
                                                   const nacelle_text* texts, size_t count,
                                                   const nacelle_call* call, float* scores,

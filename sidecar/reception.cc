@@ -35,8 +35,12 @@ bool contains(const std::vector<std::uint32_t>& list, std::uint32_t id) {
   return std::find(list.begin(), list.end(), id) != list.end();
 }
 
+// How every user without a name in our user namespace appears: many, not one.
+constexpr uid_t kOverflowUid = 65'534;
+
 bool allowed(const Config::Transport& config, const shm::Peer& peer) {
-  return peer.uid == 0 || peer.uid == ::geteuid() || contains(config.allow_uids, peer.uid) ||
+  const bool ourselves = peer.uid == ::geteuid() && peer.uid != kOverflowUid;
+  return peer.uid == 0 || ourselves || contains(config.allow_uids, peer.uid) ||
          contains(config.allow_gids, peer.gid);
 }
 
@@ -184,7 +188,9 @@ bool Intake::look_at_sockets(int timeout_ms) {
 
 void Intake::refuse_guest(const base::Fd& socket, const base::Error& why) {
   counters_.refused_connections[static_cast<std::size_t>(why.code)].add();
-  base::log_warn("connection refused", {{"reason", why.message}});
+  // A client that died on its way in is nobody's fault.
+  base::log(why.code == Code::kSidecarGone ? base::LogLevel::kInfo : base::LogLevel::kWarn,
+            "connection refused", {{"reason", why.message}});
   shm::send_refusal(socket.get(), why);
 }
 
