@@ -1,0 +1,20 @@
+// What a few threads do with a connection, small enough to be explored in every order.
+#pragma once
+
+#include <span>
+
+#include "tests/explorer/world.h"
+
+namespace nacelle::explorer {
+
+struct Protocol {
+  const char* name;
+  World::Program program;
+  Bounds bounds;    // for every test run
+  Bounds campaign;  // deeper
+};
+
+std::span<const Protocol> protocols();
+const Protocol& protocol_named(const char* name);
+
+}  // namespace nacelle::explorer
