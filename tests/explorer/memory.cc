@@ -61,9 +61,10 @@ void World::acquire(WordState& word, std::size_t index, std::memory_order order)
   Thread& thread = self();
   if (acquires(order)) thread.known.join(word.values[index].known);
   const auto id = static_cast<std::size_t>(&word - words_.data());
-  thread.known.newest[id] = std::max(thread.known.newest[id], static_cast<std::uint16_t>(index));
-  if (order == std::memory_order_seq_cst) {
-    word.seq_cst = std::max(word.seq_cst, static_cast<std::uint32_t>(index));
+  thread.known.newest[id] = std::max(thread.known.newest[id], static_cast<std::uint8_t>(index));
+  if (order == std::memory_order_seq_cst && word.seq_cst < index) {
+    word.seq_cst = static_cast<std::uint32_t>(index);
+    looked_ahead_ = true;
   }
 }
 
@@ -82,7 +83,7 @@ const World::Message& World::look(std::size_t word_id, std::memory_order order,
 
 std::uint64_t World::load(std::size_t word_id, std::memory_order order) {
   const Message& message = look(word_id, order, order);
-  remember(kLoad, word_id, message.hash);
+  remember_a_look(kLoad, word_id, message.hash);
   if (tracing_) {
     note("loads   %s: %llu (%s%s)", word_name(word_id).c_str(),
          static_cast<unsigned long long>(message.value), name_of(order),
@@ -96,7 +97,7 @@ void World::append(std::size_t word_id, std::uint64_t value, std::memory_order o
                    const Message* from) {
   WordState& word = words_[word_id];
   Thread& thread = self();
-  const auto index = static_cast<std::uint16_t>(word.values.size());
+  const auto index = static_cast<std::uint8_t>(word.values.size());
   thread.known.newest[word_id] = index;
   remember(kStore, word_id ^ (value << 8U), word.values.back().hash);
   Message message;
@@ -106,12 +107,16 @@ void World::append(std::size_t word_id, std::uint64_t value, std::memory_order o
   if (from != nullptr) message.known.join(from->known);
   message.known.newest[word_id] = index;
   word.values.push_back(message);
-  if (releases(order)) thread.known.clock[current_] += 1;
+  if (releases(order)) tick();
   if (order == std::memory_order_seq_cst) word.seq_cst = index;
 }
 
 void World::store(std::size_t word_id, std::uint64_t value, std::memory_order order) {
-  step();
+  if (order == std::memory_order_seq_cst) {
+    step();
+  } else {
+    count_step();
+  }
   append(word_id, value, order, nullptr);
   if (tracing_) {
     note("stores  %s = %llu (%s)", word_name(word_id).c_str(),
@@ -125,7 +130,7 @@ bool World::compare_exchange(std::size_t word_id, std::uint64_t& expected, std::
   WordState& word = words_[word_id];
   const Message message = word.values.back();
   acquire(word, word.values.size() - 1, order);
-  remember(kLoad, word_id, message.hash);
+  remember_a_look(kLoad, word_id, message.hash);
   const bool good = message.value == expected;
   if (good) append(word_id, desired, order, &message);
   if (tracing_) {
@@ -137,6 +142,20 @@ bool World::compare_exchange(std::size_t word_id, std::uint64_t& expected, std::
   return good;
 }
 
+std::uint64_t World::fetch_add(std::size_t word_id, std::uint64_t change, std::memory_order order) {
+  step();
+  WordState& word = words_[word_id];
+  const Message message = word.values.back();
+  acquire(word, word.values.size() - 1, order);
+  remember_a_look(kLoad, word_id, message.hash);
+  append(word_id, message.value + change, order, &message);
+  if (tracing_) {
+    note("adds to %s: %llu (%s)", word_name(word_id).c_str(),
+         static_cast<unsigned long long>(message.value + change), name_of(order));
+  }
+  return message.value;
+}
+
 // The kernel looks at the word behind a full barrier, and so does who wakes: a look that comes
 // after a wake sees what the waker knew of the word. Nothing else comes along with a sleep or a
 // wake; the real kernel's locks order more.
@@ -144,11 +163,11 @@ void World::futex_wait(std::size_t word_id, std::uint32_t expected) {
   const Message& message = look(word_id, std::memory_order_seq_cst, std::memory_order_relaxed);
   const std::uint64_t hash = message.hash;
   if (static_cast<std::uint32_t>(message.value) != expected) {
-    remember(kNoSleep, word_id, hash);
+    remember_a_look(kNoSleep, word_id, hash);
     if (tracing_) note("finds   %s changed, and does not sleep", word_name(word_id).c_str());
     return;
   }
-  remember(kSleep, word_id, hash);
+  remember_a_look(kSleep, word_id, hash);
   if (tracing_) note("sleeps  on %s", word_name(word_id).c_str());
   self().state = State::kAsleep;
   self().asleep_on = word_id;
@@ -185,11 +204,13 @@ void World::hand_over(Object& object) {
   object.hash = self().hash;
   object.known.join(self().known);
   object.ready = true;
-  self().known.clock[current_] += 1;
+  tick();
 }
 
 unsigned World::await(std::initializer_list<Object*> objects, unsigned taken) {
-  step();
+  step(std::any_of(objects.begin(), objects.end(), [this](const Object* object) {
+    return object >= hang_ups_.begin() && object < hang_ups_.end();
+  }));
   const auto ready = [&] {
     unsigned bits = 0;
     unsigned bit = 1;
@@ -237,6 +258,7 @@ std::uint64_t World::read(Cell& cell) {
     fail(std::string("a data race: reads ") + cell.name + " while " + threads_[cell.writer].name +
          " writes it");
   }
+  self().left = thread.hash;
   cell.read_times[current_] = thread.known.clock[current_];
   if (tracing_) note("reads   %s: %llu", cell.name, static_cast<unsigned long long>(cell.value));
   return cell.value;
@@ -254,6 +276,7 @@ void World::write(Cell& cell, std::uint64_t value) {
            " reads it");
     }
   }
+  self().left = thread.hash;
   cell.value = value;
   cell.written = true;
   cell.writer = static_cast<std::uint8_t>(current_);

@@ -10,8 +10,7 @@ namespace nacelle::explorer {
 struct Protocol {
   const char* name;
   World::Program program;
-  Bounds bounds;    // for every test run
-  Bounds campaign;  // deeper
+  Bounds bounds;
 };
 
 std::span<const Protocol> protocols();

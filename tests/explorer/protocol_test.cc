@@ -1,8 +1,8 @@
 // The protocol of shm/protocol.h in every order of steps within the bounds, as it is and with one
 // thing broken at a time: the first must hold, and each of the others must be seen to fail.
 //
-// NACELLE_EXPLORER_DEEPER=1 explores with the bounds of a campaign. A failure prints its choices;
-// NACELLE_EXPLORER_REPLAY=CHOICES with the same test alone shows that run again.
+// NACELLE_EXPLORER_DEEPER=N explores with N preemptions more, at most 6 in all. A failure prints
+// its choices; NACELLE_EXPLORER_REPLAY=CHOICES with the same test alone shows that run again.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -21,8 +21,10 @@ using ::testing::TestWithParam;
 using ::testing::ValuesIn;
 
 Outcome explore(const Protocol& protocol) {
-  const bool deeper = std::getenv("NACELLE_EXPLORER_DEEPER") != nullptr;
-  const Bounds& bounds = deeper ? protocol.campaign : protocol.bounds;
+  Bounds bounds = protocol.bounds;
+  if (const char* deeper = std::getenv("NACELLE_EXPLORER_DEEPER")) {
+    bounds.preemptions += std::atoi(deeper);
+  }
   World world(bounds);
   const char* choices = std::getenv("NACELLE_EXPLORER_REPLAY");
   Outcome outcome = choices == nullptr ? world.explore(protocol.program)
@@ -34,6 +36,8 @@ Outcome explore(const Protocol& protocol) {
   if (choices != nullptr) std::printf("%s", outcome.trace.c_str());
   return outcome;
 }
+
+void PrintTo(const Protocol& protocol, std::ostream* out) { *out << protocol.name; }
 
 class RightProtocol : public TestWithParam<Protocol> {};
 
@@ -137,6 +141,8 @@ const Mutant kMutants[] = {
     {"dead_clients_request_lost", "crash", Bug::kForgetsARequestOfADeadClient},
     {"answered_twice", "calls", Bug::kAnswersTwice},
 };
+
+void PrintTo(const Mutant& mutant, std::ostream* out) { *out << mutant.name; }
 
 class BrokenProtocol : public TestWithParam<Mutant> {};
 

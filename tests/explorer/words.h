@@ -31,6 +31,10 @@ class Word {
     expected = static_cast<T>(value);
     return good;
   }
+  T fetch_add(T change, std::memory_order order) {
+    return static_cast<T>(
+        World::current().fetch_add(id_, static_cast<std::uint64_t>(change), order));
+  }
   void futex_wait(std::uint32_t expected) const { World::current().futex_wait(id_, expected); }
   void futex_wake() const { World::current().futex_wake(id_); }
 

@@ -12,6 +12,12 @@ namespace {
 
 constexpr std::size_t kStackSize = 256U << 10;
 
+// The low bits of a StateSet's words.
+constexpr std::uint64_t kFreedom = 7;
+
+constexpr std::uint64_t kOdd1 = 0x9E3779B97F4A7C15ULL;
+constexpr std::uint64_t kOdd2 = 0xC2B2AE3D27D4EB4FULL;
+
 World* running = nullptr;
 
 std::uint64_t mix(std::uint64_t x) {
@@ -27,6 +33,35 @@ std::uint64_t mix(std::uint64_t x) {
 constexpr char kDigits[] = "0123456789abcdefghijklmnopqrstuvwxyz";
 
 }  // namespace
+
+bool StateSet::seen(std::uint64_t hash, int preemptions_left) {
+  if (table_.size() < 2 * (size_ + 1)) {
+    std::vector<std::uint64_t> old(std::max<std::size_t>(2 * table_.size(), 1U << 12U));
+    old.swap(table_);
+    for (const std::uint64_t state : old) {
+      if (state != 0) place_of(state) = state;
+    }
+  }
+  std::uint64_t& place = place_of(hash);
+  const auto freedom = static_cast<std::uint64_t>(preemptions_left) + 1;
+  if ((place & kFreedom) >= freedom) return true;
+  if (place == 0) ++size_;
+  place = (hash & ~kFreedom) | freedom;
+  return false;
+}
+
+// Where a state is, or would be.
+std::uint64_t& StateSet::place_of(std::uint64_t hash) {
+  const std::size_t mask = table_.size() - 1;
+  for (std::size_t i = (hash >> 3U) & mask;; i = (i + 1) & mask) {
+    if (table_[i] == 0 || ((table_[i] ^ hash) & ~kFreedom) == 0) return table_[i];
+  }
+}
+
+void StateSet::clear() {
+  table_.clear();
+  size_ = 0;
+}
 
 World& World::current() {
   CHECK(running != nullptr);
@@ -92,20 +127,15 @@ void World::run(const Program& program) {
   preemptions_left_ = bounds_.preemptions;
   crashes_left_ = bounds_.crashes;
   killed_ = -1;
+  looked_ahead_ = false;
   steps_ = 0;
   end_ = End::kNone;
   at_end_ = nullptr;
   running = this;
   program(*this);
   CHECK(threads_used_ > 0 && end_ == End::kNone);
-  // Comes back here when the run is over: leave().
-  volatile bool entered = false;
-  ::getcontext(&main_);
-  if (!entered) {
-    entered = true;
-    current_ = kThreadsMax;
-    schedule(false);
-  }
+  current_ = kThreadsMax;                    // nobody yet
+  if (_setjmp(main_) == 0) schedule(false);  // leave() comes back here
   if (end_ == End::kQuiet) {
     end_ = End::kNone;
     for (std::size_t i = 0; i < threads_used_ && end_ == End::kNone; ++i) {
@@ -133,16 +163,19 @@ void World::spawn(const char* name, int process, bool daemon, std::function<void
   thread.process = process;
   thread.daemon = daemon;
   thread.state = State::kReady;
-  thread.hash = id + 1;
+  thread.hash = thread.left = id + 1;
   thread.known = {};
   thread.known.clock[id] = 1;
   thread.body = std::move(body);
-  if (!stacks_[id]) stacks_[id] = std::make_unique<char[]>(kStackSize);
-  ::getcontext(&thread.context);
-  thread.context.uc_stack.ss_sp = stacks_[id].get();
-  thread.context.uc_stack.ss_size = kStackSize;
-  thread.context.uc_link = nullptr;
-  ::makecontext(&thread.context, &World::enter, 0);
+  if (!stacks_[id]) {
+    stacks_[id] = std::make_unique<char[]>(kStackSize);
+    ::getcontext(&thread.start);
+    thread.start.uc_stack.ss_sp = stacks_[id].get();
+    thread.start.uc_stack.ss_size = kStackSize;
+    thread.start.uc_link = nullptr;
+  }
+  thread.started = false;
+  ::makecontext(&thread.start, &World::enter, 0);
 }
 
 void World::enter() {
@@ -173,8 +206,7 @@ void World::fail(const std::string& what) {
 // The threads' stacks are left as they are: nothing on them owns anything.
 void World::leave(End why) {
   end_ = why;
-  ::setcontext(&main_);
-  __builtin_unreachable();
+  _longjmp(main_, 1);
 }
 
 std::uint8_t World::choose(std::size_t options) {
@@ -200,6 +232,7 @@ bool World::can_be_killed(int process) const {
                      });
 }
 
+// What matters of the dead is what they have left in memory.
 void World::kill(int process) {
   if (tracing_) trace_ += "  process " + std::to_string(process) + " is killed\n";
   killed_ = process;
@@ -208,7 +241,7 @@ void World::kill(int process) {
     Thread& thread = threads_[i];
     if (thread.process != process) continue;
     thread.state = State::kKilled;
-    thread.hash = mix(thread.hash + 77);
+    thread.hash = mix(thread.left + 77);
   }
   Object& object = hang_up(process);
   object.hash = mix(object.hash + 77);
@@ -221,20 +254,20 @@ bool World::seen_before(bool can_go_on) {
   std::uint64_t key = can_go_on ? current_ + 1 : 0;
   for (std::size_t i = 0; i < threads_used_; ++i) key = mix(key + threads_[i].hash);
   key = mix(key + static_cast<std::uint64_t>(crashes_left_));
-  const auto [entry, is_new] = seen_.try_emplace(key, preemptions_left_);
-  if (is_new) return false;
-  if (entry->second >= preemptions_left_) return true;
-  entry->second = preemptions_left_;
-  return false;
+  return seen_.seen(key, preemptions_left_);
 }
 
-void World::step() {
+void World::count_step() {
   if (++steps_ > bounds_.steps_max) fail("does not end");
-  schedule(true);
+}
+
+void World::step(bool asks) {
+  count_step();
+  schedule(true, asks);
 }
 
 // Goes on with the current thread or with another one; or kills a process, and then again.
-void World::schedule(bool can_go_on) {
+void World::schedule(bool can_go_on, bool asks) {
   for (;;) {
     std::array<std::size_t, kThreadsMax> threads{};
     std::size_t runnable = 0;
@@ -247,7 +280,8 @@ void World::schedule(bool can_go_on) {
     std::array<int, 4> processes{};
     std::size_t killable = 0;
     for (int process = 1; crashes_left_ > 0 && process < 4; ++process) {
-      if (can_be_killed(process)) processes[killable++] = process;
+      const bool late = !can_go_on || asks || self().process == process;
+      if (late && can_be_killed(process)) processes[killable++] = process;
     }
     const std::size_t options = runnable + killable;
     if (options > 1 && position_ == choices_.size() && !tracing_ && seen_before(can_go_on)) {
@@ -268,13 +302,24 @@ void World::switch_to(std::size_t thread) {
   threads_[thread].state = State::kReady;
   const std::size_t before = current_;
   current_ = thread;
-  if (before == kThreadsMax) ::setcontext(&threads_[thread].context);  // the first one
-  if (thread != before) ::swapcontext(&threads_[before].context, &threads_[thread].context);
+  if (thread == before) return;
+  if (before != kThreadsMax && _setjmp(threads_[before].turn) != 0) return;
+  Thread& next = threads_[thread];
+  if (next.started) _longjmp(next.turn, 1);
+  next.started = true;
+  ::setcontext(&next.start);
 }
 
 void World::remember(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
   Thread& thread = self();
-  thread.hash = mix(mix(mix(thread.hash + a) + b) + c);
+  thread.hash = thread.left = mix((thread.hash ^ (a << 56U)) + (b + 1) * kOdd2 + c * kOdd1);
+}
+
+void World::remember_a_look(std::uint64_t a, std::uint64_t b, std::uint64_t c) {
+  const std::uint64_t left = self().left;
+  remember(a, b, c);
+  if (!looked_ahead_) self().left = left;
+  looked_ahead_ = false;
 }
 
 void World::note(const char* format, ...) {

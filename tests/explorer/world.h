@@ -21,10 +21,16 @@
 // another order than they were stored (none of ours has two writers without a read-modify-write),
 // and orders of seq_cst operations that contradict what a relaxed load has seen.
 //
-// States are compared by what every thread has done and seen. Who comes to a state a second time,
-// with no more freedom left, turns back: that part has been or will be explored.
+// Three things keep the search small and lose nothing:
+//
+//   - States are compared by what every thread has done and seen. Who comes to a state a second
+//     time, with no more freedom left, turns back: that part has been or will be explored.
+//   - Before a store that is not seq_cst nobody else gets a turn: others may choose not to see it.
+//   - A process is killed as late as one can tell: when it would go on, when everybody has to wait,
+//     or when somebody is about to ask whether it is dead.
 #pragma once
 
+#include <setjmp.h>
 #include <ucontext.h>
 
 #include <array>
@@ -34,7 +40,6 @@
 #include <initializer_list>
 #include <memory>
 #include <string>
-#include <unordered_map>
 #include <vector>
 
 namespace nacelle::explorer {
@@ -44,8 +49,24 @@ inline constexpr std::size_t kWordsMax = 48;
 
 struct Bounds {
   int preemptions = 3;
-  int crashes = 0;                 // of processes that may be killed
-  std::uint64_t steps_max = 2000;  // of one run: more is a program that does not end
+  int crashes = 0;                // of processes that may be killed
+  std::uint64_t steps_max = 250;  // of one run: more is a program that does not end
+};
+
+// Sets of states, with the freedom that was left there. A hash table of whole words: millions of
+// states are looked up, and a word each is what memory allows.
+class StateSet {
+ public:
+  // Whether the state has been added with as many preemptions left, or more. Adds it if not.
+  bool seen(std::uint64_t hash, int preemptions_left);
+  [[nodiscard]] std::uint64_t size() const { return size_; }
+  void clear();
+
+ private:
+  std::uint64_t& place_of(std::uint64_t hash);
+
+  std::vector<std::uint64_t> table_;  // 0: free; or 61 bits of the hash, and preemptions left + 1
+  std::uint64_t size_ = 0;
 };
 
 struct Outcome {
@@ -57,9 +78,10 @@ struct Outcome {
 };
 
 // The newest value of every word that a thread knows of, and how far it knows the other threads.
+// Small, since it is copied with every step: a run that counts further is a failure.
 struct Knowledge {
-  std::array<std::uint16_t, kWordsMax> newest{};
-  std::array<std::uint16_t, kThreadsMax> clock{};
+  std::array<std::uint8_t, kWordsMax> newest{};
+  std::array<std::uint8_t, 8> clock{};
   void join(const Knowledge& other);
 };
 
@@ -96,7 +118,6 @@ class World {
   void at_end(std::function<void()> check) { at_end_ = std::move(check); }
   // Keeps what the threads refer to until the run is over.
   void keep(std::shared_ptr<void> state) { kept_.push_back(std::move(state)); }
-  [[nodiscard]] bool was_killed(int process) const { return process == killed_; }
 
   // --- for threads ---
 
@@ -104,6 +125,8 @@ class World {
   void check(bool good, const char* what) {
     if (!good) fail(what);
   }
+  // From here on threads change over only where one has to wait: what was to be explored is over.
+  void calm_down() { preemptions_left_ = crashes_left_ = 0; }
 
   std::size_t add_word(const char* name, int index, std::uint64_t value);
   std::uint64_t load(std::size_t word, std::memory_order order);
@@ -111,6 +134,8 @@ class World {
   // Never fails for no reason. `expected` becomes what is there.
   bool compare_exchange(std::size_t word, std::uint64_t& expected, std::uint64_t desired,
                         std::memory_order order);
+  // What was there.
+  std::uint64_t fetch_add(std::size_t word, std::uint64_t change, std::memory_order order);
   // As the kernel does: sleeps if the word's low half is `expected`, without a time-out.
   void futex_wait(std::size_t word, std::uint32_t expected);
   void futex_wake(std::size_t word);
@@ -128,9 +153,9 @@ class World {
     const char* name;
     std::uint64_t value = 0;
     bool written = false;
-    std::uint16_t write_time = 0;
+    std::uint8_t write_time = 0;
     std::uint8_t writer = 0;
-    std::array<std::uint16_t, kThreadsMax> read_times{};
+    std::array<std::uint8_t, kThreadsMax> read_times{};
   };
   std::uint64_t read(Cell& cell);
   void write(Cell& cell, std::uint64_t value);
@@ -143,11 +168,14 @@ class World {
     bool daemon = false;
     State state = State::kReady;
     std::uint64_t hash = 0;  // of all that it has done and seen
+    std::uint64_t left = 0;  // the same when it last did something that others may notice
     Knowledge known;
     std::size_t asleep_on = 0;
     std::array<Object*, 4> waits_for{};
     std::function<void()> body;
-    ucontext_t context;
+    ucontext_t start;  // the first turn begins here, all others in `turn`
+    jmp_buf turn;
+    bool started = false;
   };
   struct Message {
     std::uint64_t value = 0;
@@ -173,14 +201,18 @@ class World {
   [[nodiscard]] bool can_run(const Thread& thread) const;
   [[nodiscard]] bool can_be_killed(int process) const;
   void kill(int process);
-  void step();
-  void schedule(bool can_go_on);
+  void tick() { self().known.clock[current_] += 1; }
+  void count_step();
+  // A turn: others may come first. `asks`: whether the step would see that a process is dead.
+  void step(bool asks = false);
+  void schedule(bool can_go_on, bool asks = false);
   void switch_to(std::size_t thread);
   [[noreturn]] void leave(End why);
   static void enter();
   void end_thread();
   Thread& self() { return threads_[current_]; }
   void remember(std::uint64_t a, std::uint64_t b, std::uint64_t c);
+  void remember_a_look(std::uint64_t a, std::uint64_t b, std::uint64_t c);
   void append(std::size_t word, std::uint64_t value, std::memory_order order, const Message* from);
   const Message& look(std::size_t word, std::memory_order order, std::memory_order taken);
   void acquire(WordState& word, std::size_t index, std::memory_order order);
@@ -190,7 +222,7 @@ class World {
   Bounds bounds_;
   std::vector<Choice> choices_;
   std::size_t position_ = 0;  // in choices_
-  std::unordered_map<std::uint64_t, int> seen_;
+  StateSet seen_;
   std::uint64_t runs_ = 0;
   bool tracing_ = false;
   std::string trace_;
@@ -208,10 +240,11 @@ class World {
   int preemptions_left_ = 0;
   int crashes_left_ = 0;
   int killed_ = -1;
+  bool looked_ahead_ = false;  // the last look forbids others to see older values
   std::uint64_t steps_ = 0;
   End end_ = End::kNone;
   std::string failure_;
-  ucontext_t main_;
+  jmp_buf main_;
 };
 
 }  // namespace nacelle::explorer

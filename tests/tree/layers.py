@@ -87,7 +87,7 @@ LIBRARY_EXPORTS = "nacelle_"
 # tests/FOLDER mirrors this folder; where nothing is said, sidecar/FOLDER or FOLDER.
 MIRRORED = {"sidecar": "sidecar"}
 # Tests of behaviour that belongs to no single source file.
-MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "fuzz", "golden", "hostile", "model",
+MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz", "golden", "hostile", "model",
                        "support", "tree")
 MIRROR_FREE_TESTS = (
     "tests/kernels/conformance_test.cc",  # every backend against the reference
