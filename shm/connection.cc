@@ -149,9 +149,15 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     if (look == protocol::Look::kTooEarly) {
       return broken(Violation::kBusySlot, in_slot(slot) + " was published again before its reply");
     }
-    // Not what lies behind the payload: that is no part of the request.
-    alignas(RequestSlot) std::byte bytes[offsetof(RequestSlot, payload) + kRequestInline];
-    CHECK(from_client_.copy_in(request_slot(slot), sizeof bytes, bytes));
+    // The fields, then the payload. Not the words between and behind them, which the client may be
+    // storing to at this moment.
+    constexpr std::size_t kFields = offsetof(RequestSlot, op);
+    constexpr std::size_t kFieldsEnd = offsetof(RequestSlot, consumed);
+    std::byte bytes[kFieldsEnd];
+    CHECK(
+        from_client_.copy_in(request_slot(slot) + kFields, kFieldsEnd - kFields, bytes + kFields));
+    CHECK(from_client_.copy_in(request_slot(slot) + offsetof(RequestSlot, payload), kRequestInline,
+                               out->inline_payload));
     // Read from the copy only: what the client changes now comes too late.
     const auto field = [&bytes]<typename T>(T* value, std::size_t offset) {
       std::memcpy(value, bytes + offset, sizeof *value);
@@ -166,7 +172,6 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     field(&out->payload_offset, offsetof(RequestSlot, payload_offset));
     field(&out->deadline_us, offsetof(RequestSlot, deadline_us));
     field(&out->trace, offsetof(RequestSlot, trace));
-    std::memcpy(out->inline_payload, bytes + offsetof(RequestSlot, payload), kRequestInline);
     if (op >= kOpsEnd)
       return broken(Violation::kOp, in_slot(slot) + " asks for op " + std::to_string(op));
     out->op = static_cast<Op>(op);
