@@ -87,9 +87,10 @@ LIBRARY_EXPORTS = "nacelle_"
 # tests/FOLDER mirrors this folder; where nothing is said, sidecar/FOLDER or FOLDER.
 MIRRORED = {"sidecar": "sidecar"}
 # Tests of behaviour that belongs to no single source file.
-MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz", "golden", "hostile", "model",
-                       "support", "tree")
+MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz", "golden", "hostile",
+                       "model", "support", "tree")
 MIRROR_FREE_TESTS = (
+    "tests/shm/one_mapping_test.cc",  # both ends at once, for the thread sanitizer
     "tests/kernels/conformance_test.cc",  # every backend against the reference
     "tests/kernels/invariance_test.cc",  # every backend against itself
     "tests/tokenizer/bad_files_test.cc",  # whole tokenizers: hostile files,
