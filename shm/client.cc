@@ -1,20 +1,10 @@
 #include "shm/client.h"
 
-#include <errno.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
 #include <algorithm>
-#include <atomic>
-#include <cstdlib>
 #include <cstring>
-#include <map>
-#include <mutex>
-#include <random>
-#include <thread>
 #include <utility>
 
-#include "shm/link.h"
+#include "shm/client_state.h"
 #include "shm/list_call.h"
 #include "shm/pending.h"
 #include "shm/stream.h"
@@ -26,72 +16,6 @@ namespace {
 using base::Code;
 using base::Error;
 using base::Nanos;
-
-constexpr Nanos kBackoffMin = 2 * base::kMillisecond;
-constexpr Nanos kBackoffMax = 100 * base::kMillisecond;
-constexpr std::size_t kServiceNameMax = 63;
-
-// A page that reads 0 in a forked child: how a client notices that it is a copy.
-class ForkMark {
- public:
-  ForkMark() {
-    page_ = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    CHECK(page_ != MAP_FAILED);
-    CHECK(::madvise(page_, kSize, MADV_WIPEONFORK) == 0);
-    *static_cast<volatile char*>(page_) = 1;
-  }
-  ~ForkMark() { ::munmap(page_, kSize); }
-  ForkMark(const ForkMark&) = delete;
-  ForkMark& operator=(const ForkMark&) = delete;
-  [[nodiscard]] bool forked() const { return *static_cast<volatile char*>(page_) == 0; }
-
- private:
-  static constexpr std::size_t kSize = 4096;
-  void* page_;
-};
-
-// A service as one link knows it. Shared and never changed: a call holds it while another asks
-// anew.
-struct Service {
-  std::uint32_t handle = 0;
-  ServiceInfo info;
-  // Floats per text.
-  [[nodiscard]] std::uint32_t width(shm::Op op) const {
-    return op == shm::Op::kEmbed ? info.embed_width
-                                 : static_cast<std::uint32_t>(info.labels.size());
-  }
-};
-
-std::string quoted(std::string_view text) { return "\"" + std::string(text) + "\""; }
-
-using ServicePtr = std::shared_ptr<const Service>;
-
-base::Result<ServicePtr> parse_description(std::span<const std::byte> payload) {
-  const Error bad{Code::kInternal,
-                  "the sidecar described a service in a way this library cannot read"};
-  shm::Description description;
-  if (payload.size() < sizeof description) return bad;
-  std::memcpy(&description, payload.data(), sizeof description);
-  Service service;
-  service.handle = description.service;
-  service.info.embed_width = description.embed_width;
-  service.info.tokens_max = description.tokens_max;
-  service.info.multi_label = description.multi_label != 0;
-  service.info.digest.assign(description.digest, ::strnlen(description.digest, 64));
-  service.info.architecture.assign(description.architecture,
-                                   ::strnlen(description.architecture, 64));
-  std::size_t offset = sizeof description;
-  for (std::uint32_t i = 0; i < description.labels; ++i) {
-    std::uint32_t size = 0;
-    if (!base::fits(offset, sizeof size, payload.size())) return bad;
-    std::memcpy(&size, payload.data() + offset, sizeof size);
-    offset += sizeof size;
-    if (!base::fits(offset, size, payload.size())) return bad;
-    service.info.labels.emplace_back(reinterpret_cast<const char*>(payload.data() + offset), size);
-    offset += size;
-  }
-  return ServicePtr(std::make_shared<Service>(std::move(service)));
-}
 
 // What can be refused before anything is sent.
 base::Status check_call(shm::Op op, std::string_view name, const Service& service,
@@ -119,100 +43,6 @@ base::Status check_call(shm::Op op, std::string_view name, const Service& servic
 }
 
 }  // namespace
-
-// What a client is, apart from its place in memory; a forked child makes itself a new one.
-struct Client::State {
-  struct Live {
-    std::shared_ptr<shm::Link> link;
-    std::map<std::string, ServicePtr, std::less<>> services;  // described on this link
-  };
-
-  explicit State(ClientOptions wanted) : options(std::move(wanted)) {
-    if (options.socket.empty()) {
-      const char* path = std::getenv("NACELLE_SOCKET");
-      options.socket = path != nullptr && *path != '\0' ? path : "/run/nacelle/nacelle.sock";
-    }
-    if (options.name.empty()) options.name = program_invocation_short_name;
-    if (options.transport.empty()) {
-      const char* transport = std::getenv("NACELLE_TRANSPORT");
-      options.transport = transport != nullptr && *transport != '\0' ? transport : "shm";
-    }
-  }
-
-  // A live link, made if there is none. Waits connect_timeout for a sidecar that is not there.
-  base::Result<std::shared_ptr<shm::Link>> link() {
-    const std::lock_guard lock(mutex);
-    if (live.link && !live.link->dead()) return live.link;
-    const Nanos deadline = base::now_ns() + shm::bounded_ns(options.connect_timeout);
-    if (live.link) rescued_before += live.link->rescued_by_timeout();
-    live = {};
-    shm::Hello hello;
-    if (options.transport == "socket") hello.features = shm::kFeatureCarry;
-    std::memcpy(hello.name, options.name.data(),
-                std::min(options.name.size(), sizeof hello.name - 1));
-    std::minstd_rand random(std::random_device{}());
-    for (Nanos pause = kBackoffMin;; pause = std::min(pause * 2, kBackoffMax)) {
-      base::Result<std::shared_ptr<shm::Link>> made =
-          shm::Link::open(options.socket, hello, std::max(deadline, base::now_ns() + kBackoffMax));
-      if (made) {
-        live.link = *made;
-        return live.link;
-      }
-      const Code code = made.error().code;
-      const bool may_come = code == Code::kUnavailable || code == Code::kSidecarGone ||
-                            code == Code::kBusy || code == Code::kDeadlineExceeded;
-      // Half to all of the pause, so that many clients do not come back in one moment.
-      const Nanos wait = pause / 2 + static_cast<Nanos>(random()) % (pause / 2);
-      if (!may_come || base::now_ns() + wait >= deadline) return made.error();
-      std::this_thread::sleep_for(std::chrono::nanoseconds(wait));
-    }
-  }
-
-  // What is known about the service on this link; asks the sidecar once.
-  base::Result<ServicePtr> service(const std::shared_ptr<shm::Link>& on, std::string_view name) {
-    if (name.empty() || name.size() > kServiceNameMax) {
-      return Error{Code::kInvalid,
-                   "a service's name has 1 to 63 bytes, not " + std::to_string(name.size())};
-    }
-    {
-      const std::lock_guard lock(mutex);
-      if (live.link == on) {
-        const auto found = live.services.find(name);
-        if (found != live.services.end()) return found->second;
-      }
-    }
-    const Nanos deadline = on->default_deadline(base::now_ns());
-    base::Result<shm::Ticket> ticket = on->submit(
-        {.op = shm::Op::kDescribe}, static_cast<std::uint32_t>(name.size()), deadline,
-        [&](std::span<std::byte> out) { std::memcpy(out.data(), name.data(), name.size()); });
-    if (!ticket) return ticket.error();
-    base::Result<shm::Answer> answer = on->wait(*ticket);
-    if (!answer) return answer.error();
-    base::Result<ServicePtr> service = answer->fields.code == Code::kOk
-                                           ? parse_description(answer->payload)
-                                           : base::Result<ServicePtr>(shm::error_of(*answer));
-    on->finish(*ticket);
-    if (!service) return service;
-    const std::lock_guard lock(mutex);
-    if (live.link == on) live.services.emplace(name, *service);
-    return service;
-  }
-
-  // In a forked child: closes the parent's descriptors, so that the connection does not outlive the
-  // parent. Not when another thread of the parent was changing `live` at the fork: then they stay
-  // open here, and the sidecar has to see the parent's end by its pidfd.
-  void close_inherited() {
-    if (!mutex.try_lock()) return;
-    if (live.link) live.link->close_inherited();
-    mutex.unlock();
-  }
-
-  ClientOptions options;
-  ForkMark mark;
-  std::mutex mutex;
-  Live live;                         // under the mutex
-  std::uint64_t rescued_before = 0;  // on links that are gone; under the mutex
-};
 
 Client::Client(std::unique_ptr<State> state) : state_(state.release()) {}
 

@@ -71,7 +71,7 @@ class BuildWithLibrary(build_py):
         folder = (HERE / self.get_finalized_command("build").build_temp / "libnacelle").resolve()
         configure = ["cmake", "--preset", "release", "-S", str(SOURCE_TREE), "-B", str(folder)]
         for command in (
-            [*configure, "-DNACELLE_TESTS=OFF", "-DNACELLE_BENCH=OFF"],
+            [*configure, "-DNACELLE_CLIENT_ONLY=ON"],
             ["cmake", "--build", str(folder), "--target", "nacelle"],
         ):
             print("nacelle:", *command, flush=True)

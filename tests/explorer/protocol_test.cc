@@ -37,7 +37,7 @@ Outcome explore(const Protocol& protocol) {
   return outcome;
 }
 
-void PrintTo(const Protocol& protocol, std::ostream* out) { *out << protocol.name; }
+[[maybe_unused]] void PrintTo(const Protocol& protocol, std::ostream* out) { *out << protocol.name; }
 
 class RightProtocol : public TestWithParam<Protocol> {};
 

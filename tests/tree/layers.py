@@ -65,7 +65,6 @@ MODULES = (
 # Files of a module that do not carry its name.
 PART_OF = {
     "sidecar/reception": "sidecar/intake",  # how intake meets clients
-    "shm/link_stream": "shm",  # the link's streams
 }
 
 # Of a module's public headers, this one may see these only.
