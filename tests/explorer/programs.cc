@@ -135,31 +135,58 @@ void cancel(World& world) {
   });
 }
 
-// A caller that polls: two calls at a time, and a byte on the socket for whichever is answered.
+// A caller that polls: two calls at a time, three in all, and a byte on the socket for whichever is
+// answered.
 void polling(World& world) {
   Direct& state = direct(world, Kind::kCall);
   world.spawn("poller", 0, false, [&state] {
-    Client& client = state.client;
-    std::array<std::optional<Ticket>, kSlots> tickets;
-    for (std::uint32_t i = 0; i < kSlots; ++i) {
-      tickets[i] = client.submit(i + 1);
-      check(tickets[i].has_value(), "a slot was lost");
-    }
-    const auto read = [&](std::uint32_t i) {
-      const std::uint64_t reply = client.read_and_finish(*tickets[i]);
-      check(reply == reply_to(i + 1), "a wrong reply");
-      tickets[i].reset();
+    constexpr std::uint64_t kCalls = 3;
+    struct Call {
+      std::optional<Ticket> ticket;
+      std::uint64_t payload = 0;
+      std::uint64_t round = 0;
     };
-    for (std::uint32_t i = 0; i < kSlots; ++i) {
-      if (client.poll(*tickets[i])) read(i);
-    }
-    while (tickets[0] || tickets[1]) {
-      World::current().await({&client.socket()}, 0);
-      if (!has(Bug::kDrainsAfterAsking)) World::current().drain(client.socket());
-      for (std::uint32_t i = 0; i < kSlots; ++i) {
-        if (tickets[i] && client.replied(*tickets[i])) read(i);
+    Client& client = state.client;
+    std::array<Call, kSlots> calls;
+    std::uint64_t sent = 0;
+    // Link::begin_look.
+    std::uint64_t poll_round = 1;
+    const auto begin_look = [&](Call& call) {
+      if (call.round == poll_round || has(Bug::kDrainsAtEveryLook)) {
+        World::current().drain(client.socket());
+        poll_round += 1;
       }
-      if (has(Bug::kDrainsAfterAsking)) World::current().drain(client.socket());
+      call.round = poll_round;
+    };
+    // Pending::advance and ListRun::advance.
+    const auto advance = [&](Call& call) {
+      if (!has(Bug::kDrainsAfterLooking)) begin_look(call);
+      const bool there = client.replied(*call.ticket) || client.poll(*call.ticket);
+      if (has(Bug::kDrainsAfterLooking)) begin_look(call);
+      if (!there) return;
+      const std::uint64_t reply = client.read_and_finish(*call.ticket);
+      check(reply == reply_to(call.payload), "a wrong reply");
+      call.ticket.reset();
+    };
+    // Client::start, and a first look at once.
+    const auto start = [&](Call& call) {
+      while (!call.ticket && sent < kCalls) {
+        call = {.ticket = client.submit(++sent), .payload = sent, .round = 0};
+        check(call.ticket.has_value(), "a slot was lost");
+        if (!has(Bug::kLooksLate)) {
+          advance(call);
+        } else if (client.poll(*call.ticket)) {
+          advance(call);
+        }
+      }
+    };
+    for (Call& call : calls) start(call);
+    while (calls[0].ticket || calls[1].ticket) {
+      World::current().await({&client.socket()}, 0);
+      for (Call& call : calls) {
+        if (call.ticket) advance(call);
+        start(call);
+      }
     }
   });
 }
@@ -430,11 +457,12 @@ const Protocol kProtocols[] = {
 std::span<const Protocol> protocols() { return kProtocols; }
 
 const Protocol& protocol_named(const char* name) {
+  const Protocol* found = nullptr;
   for (const Protocol& protocol : kProtocols) {
-    if (std::string_view(protocol.name) == name) return protocol;
+    if (std::string_view(protocol.name) == name) found = &protocol;
   }
-  CHECK(!"no such protocol");
-  __builtin_unreachable();
+  CHECK(found != nullptr);
+  return *found;
 }
 
 }  // namespace nacelle::explorer
