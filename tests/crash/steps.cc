@@ -11,6 +11,7 @@
 #include "shm/wait.h"
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/check.h"
+#include "tests/crash/victim_heap.h"
 
 namespace nacelle::crash {
 namespace {
@@ -156,6 +157,7 @@ StepRun::Victim StepRun::begin(Call call, std::uint32_t size) {
   Book* book = &ledger_.open(kVictimBook);
   Process process = Process::fork(
       [&, book] {
+        use_victim_heap();
         return let_parent_trace() ? make(call, true, sidecar_.socket(), *book, size) : 1;
       },
       namespaces_);
