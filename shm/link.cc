@@ -213,7 +213,9 @@ base::Result<Ticket> Link::publish(const Claim& claim, const CallFields& fields,
   slot.priority = 0;
   slot.waiting.store(kWaitsNot, std::memory_order_relaxed);
   auto& used = reinterpret_cast<RequestHeader*>(request_.data())->slots_used;
-  std::uint32_t seen = used.load(std::memory_order_relaxed);
+  // seq_cst: when another thread has raised it, its store is to be visible before our generation
+  // is.
+  std::uint32_t seen = used.load(std::memory_order_seq_cst);
   while (seen <= claim.slot &&
          !used.compare_exchange_weak(seen, claim.slot + 1, std::memory_order_seq_cst)) {
   }

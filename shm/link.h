@@ -97,7 +97,8 @@ class Link {
   // first). The bytes on poll_fd() are for all tickets and do not say whose they are. So they are
   // read away by whoever looks for the second time in a round, which begins the next one: a byte
   // that comes after a ticket's look stays to be read until all tickets are looked at once more.
-  // For callers that look at all of them when poll_fd() is readable, one at a time.
+  // For callers that look at all of them when poll_fd() is readable, one at a time, and at a new
+  // one as soon as it is published: a byte for one that has not looked yet may be read away.
   void begin_look(std::uint64_t& round);
   // Without waiting: the answer, nothing yet, or an error that uses up the ticket, as wait().
   base::Result<std::optional<Answer>> try_wait(const Ticket& ticket);

@@ -11,6 +11,9 @@ using base::Code;
 using base::Error;
 using base::Nanos;
 
+// When a connection is full: about a small batch's time, after which some slot is free again.
+constexpr std::uint32_t kRetryAfterUs = 1000;
+
 std::uint64_t payload_size(std::span<const std::string_view> texts) {
   std::uint64_t size = texts.size() * sizeof(std::uint32_t);
   for (const std::string_view text : texts) size += text.size();
@@ -106,7 +109,9 @@ base::Status ListRun::send() {
     const base::Result<Ticket> ticket = publish(chunk);
     if (!ticket) {
       // No room while a request of ours is under way: take that one's answer first.
-      if (ticket.error().code == Code::kBusy && count_ > 0) return base::ok();
+      const bool busy = ticket.error().code == Code::kBusy;
+      if (busy && count_ > 0) return base::ok();
+      if (busy) report_.retry_after_us = kRetryAfterUs;
       return ticket.error();
     }
     chunk.ticket = *ticket;
