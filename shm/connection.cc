@@ -279,13 +279,6 @@ std::uint32_t Connection::ring_room(std::uint32_t slot) {
   return geometry_.stream_ring_size - (state.written - state.consumed);
 }
 
-void Connection::copy_to_ring(SlotState& state, const void* bytes, std::size_t size) {
-  const std::uint32_t at = state.written % geometry_.stream_ring_size;
-  const std::size_t first = std::min<std::size_t>(size, geometry_.stream_ring_size - at);
-  base::copy_bytes(state.reply + at, bytes, first);
-  base::copy_bytes(state.reply, static_cast<const std::byte*>(bytes) + first, size - first);
-}
-
 bool Connection::write_piece(std::uint32_t slot, std::span<const std::byte> piece) {
   SlotState& state = slots_[slot];
   CHECK(piece.size() <= piece_max());
@@ -299,11 +292,16 @@ bool Connection::write_piece(std::uint32_t slot, std::span<const std::byte> piec
     state.parked = false;
     reply_slot(slot).stalled.store(0, std::memory_order_relaxed);
   }
+  const std::uint32_t mask = geometry_.stream_ring_size - 1;
   const PieceHeader header{static_cast<std::uint32_t>(piece.size()), 0};
-  copy_to_ring(state, &header, sizeof header);
-  state.written += sizeof header;
-  copy_to_ring(state, piece.data(), piece.size());
-  state.written += size - static_cast<std::uint32_t>(sizeof header);
+  std::memcpy(state.reply + (state.written & mask), &header, sizeof header);
+  const std::uint32_t at = (state.written + std::uint32_t{sizeof header}) & mask;
+  state.written += size;
+  const std::size_t straight = std::min<std::size_t>(piece.size(), mask + 1 - at);
+  base::copy_bytes(state.reply + at, piece.data(), straight);
+  if (straight < piece.size()) {  // around the ring's end
+    base::copy_bytes(state.reply, piece.data() + straight, piece.size() - straight);
+  }
   return true;
 }
 

@@ -192,7 +192,6 @@ class Connection {
   void collect_released();
   std::byte* lend(SlotState& state, std::uint64_t size);
   [[nodiscard]] std::uint32_t ring_room(std::uint32_t slot);
-  void copy_to_ring(SlotState& state, const void* bytes, std::size_t size);
 
   Geometry geometry_;
   base::Fd socket_;

@@ -89,6 +89,11 @@ class Link {
   // those use up the ticket, too.
   base::Result<std::optional<std::span<const std::byte>>> next_piece(StreamTicket& ticket,
                                                                      Answer* end);
+  // The same as far as it goes without looking at the sidecar's words: false when that is over, or
+  // when the pieces make no sense; next_piece() then says which. With `keep` the pieces taken
+  // before stay valid: false also when this one would need their room or their copy.
+  [[nodiscard]] bool take_piece(StreamTicket& ticket, std::span<const std::byte>* piece,
+                                bool keep = false);
 
   // For pollers. Asks for a byte on poll_fd() when the answer comes. True: it is there already, and
   // no byte need come.
@@ -145,7 +150,6 @@ class Link {
                                std::uint32_t payload_size, base::Nanos deadline);
   base::Result<StreamTicket> publish_stream(const Claim& claim, const CallFields& fields,
                                             std::uint32_t payload_size, base::Nanos deadline);
-  base::Result<std::span<const std::byte>> read_piece(StreamTicket& ticket);
   void give_back(StreamTicket& ticket);
   [[nodiscard]] const std::byte* ring_of(const StreamTicket& ticket) const;
   void ring_doorbell();

@@ -54,12 +54,10 @@ base::Result<std::optional<std::span<const std::byte>>> Link::next_piece(StreamT
       return std::optional<std::span<const std::byte>>();
     }
   }
-  base::Result<std::span<const std::byte>> piece = read_piece(ticket);
-  if (!piece) {
-    cancel(ticket.call);
-    return piece.error();
-  }
-  return std::optional(*piece);
+  std::span<const std::byte> piece;
+  if (take_piece(ticket, &piece)) return std::optional(piece);
+  cancel(ticket.call);
+  return Error{Code::kInternal, "the sidecar's stream is not made of whole pieces"};
 }
 
 const std::byte* Link::ring_of(const StreamTicket& ticket) const {
@@ -70,28 +68,33 @@ const std::byte* Link::ring_of(const StreamTicket& ticket) const {
   return reply_.data() + reply_arena_offset_ + offset;
 }
 
-// The piece at ticket.position, of which ticket.ready - ticket.position bytes are there.
-base::Result<std::span<const std::byte>> Link::read_piece(StreamTicket& ticket) {
-  const Error broken{Code::kInternal, "the sidecar's stream is not made of whole pieces"};
-  const std::byte* ring = ring_of(ticket);
+bool Link::take_piece(StreamTicket& ticket, std::span<const std::byte>* piece, bool keep) {
   const std::uint32_t there = ticket.ready - ticket.position;
-  if (ring == nullptr || there > stream_ring_size_ || there < sizeof(PieceHeader)) return broken;
+  if (there == 0) return false;
+  const std::byte* ring = ring_of(ticket);
+  if (ring == nullptr || there > stream_ring_size_ || there < sizeof(PieceHeader)) return false;
   // Room is given back a quarter of a ring at a time: a word that both sides touch for every piece
   // would cost more than the piece. (The piece before this one is not looked at any more.)
-  if (ticket.position - ticket.given_back >= stream_ring_size_ / 4) give_back(ticket);
+  if (ticket.position - ticket.given_back >= stream_ring_size_ / 4) {
+    if (keep) return false;
+    give_back(ticket);
+  }
   PieceHeader header;
   const std::uint32_t mask = stream_ring_size_ - 1;
   std::memcpy(&header, ring + (ticket.position & mask), sizeof header);
   const std::uint64_t whole = piece_size(header.size);
-  if (whole > there) return broken;
-  const std::uint32_t at = (ticket.position + sizeof header) & mask;
-  ticket.position += static_cast<std::uint32_t>(whole);
+  if (whole > there) return false;
+  const std::uint32_t at = (ticket.position + std::uint32_t{sizeof header}) & mask;
   const std::uint32_t straight = std::min(header.size, stream_ring_size_ - at);
-  if (straight == header.size) return std::span(ring + at, header.size);
+  if (keep && straight < header.size) return false;
+  ticket.position += static_cast<std::uint32_t>(whole);
+  *piece = {ring + at, header.size};
+  if (straight == header.size) return true;
   ticket.wrapped.resize(header.size);
   base::copy_bytes(ticket.wrapped.data(), ring + at, straight);
   base::copy_bytes(ticket.wrapped.data() + straight, ring, header.size - straight);
-  return std::span<const std::byte>(ticket.wrapped);
+  *piece = ticket.wrapped;
+  return true;
 }
 
 // Tells the sidecar how far the pieces have been read, and rings when a stream waits for that.

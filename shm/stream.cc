@@ -17,6 +17,10 @@ Stream::~Stream() {
 base::Result<std::optional<std::span<const std::byte>>> Stream::next() {
   using Piece = std::optional<std::span<const std::byte>>;
   if (ended_) return Piece();
+  if (std::span<const std::byte> ready; link_->take_piece(*ticket_, &ready)) {
+    pieces_ += 1;
+    return Piece(ready);
+  }
   shm::Answer end;
   base::Result<Piece> piece = link_->next_piece(*ticket_, &end);
   if (piece && *piece) {
@@ -33,6 +37,18 @@ base::Result<std::optional<std::span<const std::byte>>> Stream::next() {
     return base::Error{base::Code::kInternal, "the sidecar's stream lost pieces"};
   }
   return Piece();
+}
+
+base::Result<std::size_t> Stream::next(std::span<std::span<const std::byte>> out) {
+  if (out.empty()) return std::size_t{0};
+  base::Result<std::optional<std::span<const std::byte>>> first = next();
+  if (!first) return first.error();
+  if (!*first) return std::size_t{0};
+  out[0] = **first;
+  std::size_t count = 1;
+  while (count < out.size() && link_->take_piece(*ticket_, &out[count], true)) ++count;
+  pieces_ += count - 1;
+  return count;
 }
 
 }  // namespace nacelle

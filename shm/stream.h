@@ -32,6 +32,10 @@ class Stream {
   // before it are all that there are.
   base::Result<std::optional<std::span<const std::byte>>> next();
 
+  // The same, several at a time: waits for the first, and takes as many more as are there and as
+  // `out` has room for. How many; 0 at the end. All are valid until the next call.
+  base::Result<std::size_t> next(std::span<std::span<const std::byte>> out);
+
   [[nodiscard]] std::uint64_t pieces() const { return pieces_; }  // that next() has returned
 
  private:

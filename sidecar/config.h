@@ -52,8 +52,8 @@ struct Config {
   struct Transport {
     std::uint32_t connections_max = 64;
     std::uint32_t connections_per_user_max = 0;  // 0: as connections_max
-    std::uint64_t memory_bytes_max = 0;  // of all connections; 0: half of what there is
-    std::uint32_t slots = 64;            // requests in flight per connection
+    std::uint64_t memory_bytes_max = 0;          // of all connections; 0: half of what there is
+    std::uint32_t slots = 64;                    // requests in flight per connection
     std::uint64_t request_arena_bytes = 2ULL << 20;
     std::uint64_t reply_arena_bytes = 4ULL << 20;
     std::uint32_t stream_ring_bytes = 16U << 10;  // per stream, in the reply arena

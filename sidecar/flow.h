@@ -91,6 +91,7 @@ struct StreamRequest {
   shm::PingStream wanted{};   // the only source of pieces so far: it needs no model
   std::uint32_t written = 0;  // pieces
   base::Nanos next_at = 0;    // when the next piece is due
+  base::Nanos moved_at = 0;   // when a piece was last written
   bool parked = false;        // the ring is full: waits until its reader has read on
 };
 

@@ -12,17 +12,24 @@ using base::Error;
 using base::Nanos;
 
 // Bytes of pieces that one stream may write before the others have their turn.
-constexpr std::uint64_t kTurnBytes = 64U << 10;
+constexpr std::uint64_t kTurnBytes = 32U << 10;
 
 // A parked stream is looked at this often without a bell, for its deadline, its reader's death and
 // its cancellation.
 constexpr Nanos kLookEvery = 20 * base::kMillisecond;
 
+// A full ring is looked at for so long before its stream is parked: a reader that keeps up makes
+// room within microseconds, while a doorbell takes two wake-ups.
+constexpr Nanos kLookFor = 20 * base::kMicrosecond;
+
 Error shutting_down() { return {Code::kSidecarGone, "the sidecar is shutting down"}; }
 
 }  // namespace
 
-Streamer::Streamer(Replier& replier) : replier_(replier), thread_([this] { run(); }) {}
+Streamer::Streamer(Replier& replier)
+    : replier_(replier),
+      look_for_(std::min(kLookFor, shm::calibrated_spin_ns())),
+      thread_([this] { run(); }) {}
 
 Streamer::~Streamer() {
   {
@@ -139,11 +146,12 @@ void Streamer::write(StreamRequest& stream, Nanos now) {
     pattern_.push_back(static_cast<std::byte>(pattern_.size()));
   }
   stream.parked = false;
+  bool full = false;
   for (std::uint64_t bytes = 0; bytes < kTurnBytes && stream.written < stream.wanted.pieces;
        bytes += size) {
     const auto piece = std::span(pattern_).subspan(stream.written % 256, stream.wanted.piece_bytes);
     if (!connection.write_piece(stream.slot, piece)) {
-      stream.parked = true;
+      full = true;
       break;
     }
     stream.written += 1;
@@ -153,11 +161,17 @@ void Streamer::write(StreamRequest& stream, Nanos now) {
     }
   }
   if (stream.written != before) {
+    stream.moved_at = now;
     if (const shm::Waiter waiter = connection.publish_pieces(stream.slot)) connection.wake(waiter);
+  }
+  if (!full) return;
+  if (now - stream.moved_at < look_for_) {
+    shm::spin_pause();
+    return;
   }
   // Only now, when all that was written can be seen: a reader that has nothing to read makes no
   // room.
-  if (stream.parked && !connection.park_stream(stream.slot, size)) stream.parked = false;
+  stream.parked = connection.park_stream(stream.slot, size);
 }
 
 // Ends the stream and marks it as ended.

@@ -44,6 +44,7 @@ class Streamer {
   void end(StreamRequest& stream, const base::Status& status);
 
   Replier& replier_;
+  const base::Nanos look_for_;          // how long a full ring is looked at
   std::vector<StreamRequest> streams_;  // the thread's own
   std::vector<std::byte> pattern_;      // the same
 

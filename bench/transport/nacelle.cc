@@ -1,4 +1,5 @@
 // transport_nacelle: our client library against a running nacelled.
+#include <array>
 #include <span>
 #include <string>
 
@@ -13,7 +14,7 @@ using base::Code;
 using base::Error;
 using base::Nanos;
 
-constexpr std::uint32_t kPiecesPerClock = 32;
+constexpr std::size_t kPiecesAtOnce = 256;
 
 // Whether this is piece `index` of a ping stream.
 bool right(std::span<const std::byte> piece, std::uint32_t index, std::uint32_t size) {
@@ -41,15 +42,17 @@ class NacelleCaller : public Caller {
     OneWay received;
     Nanos now = base::now_ns();
     const Nanos begin = now;
+    std::array<std::span<const std::byte>, kPiecesAtOnce> pieces;
     while (now - begin < duration) {
-      for (std::uint32_t i = 0; i < kPiecesPerClock; ++i) {
-        const auto piece = (*stream)->next();
-        if (!piece) return piece.error();
+      const auto count = (*stream)->next(pieces);
+      if (!count) return count.error();
+      for (const auto& piece : std::span(pieces).first(*count)) {
         const auto index = static_cast<std::uint32_t>(received.messages++);
-        if (!*piece || !right(**piece, index, size)) {
+        if (!right(piece, index, size)) {
           return Error{Code::kInternal, "piece " + std::to_string(index) + " is not what it was"};
         }
       }
+      if (*count == 0) return Error{Code::kInternal, "the stream ended"};
       now = base::now_ns();
     }
     received.duration = now - begin;

@@ -58,6 +58,30 @@ TEST_F(StreamerTest, EveryPieceComesOnceAndInOrder) {
   EXPECT_EQ(client->rescued_by_timeout(), 0U);
 }
 
+TEST_F(StreamerTest, PiecesThatAreThereCanBeTakenAtOnce) {
+  start();
+  const auto client = connect();
+  for (const std::uint32_t size : {1U, 64U, 1001U, 8184U}) {
+    auto stream = client->ping_stream(3000, size);
+    ASSERT_TRUE(stream);
+    std::vector<std::span<const std::byte>> pieces(100);
+    std::uint32_t index = 0;
+    while (index < 3000) {
+      const auto count = (*stream)->next(pieces);
+      ASSERT_TRUE(count) << count.error().message;
+      ASSERT_GT(*count, 0U);
+      for (std::size_t i = 0; i < *count; ++i, ++index) {
+        ASSERT_EQ(pieces[i].size(), size);
+        for (std::size_t j = 0; j < size; ++j) {
+          ASSERT_EQ(pieces[i][j], static_cast<std::byte>(index + j)) << index;
+        }
+      }
+    }
+    EXPECT_EQ(*(*stream)->next(pieces), 0U);
+    EXPECT_EQ((*stream)->pieces(), 3000U);
+  }
+}
+
 TEST_F(StreamerTest, PacedPiecesWakeASleepingReader) {
   start();
   const auto client = connect();
