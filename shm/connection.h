@@ -165,8 +165,10 @@ class Connection {
     bool streaming = false;
     bool parked = false;
     std::uint32_t progress = 0;
-    std::uint32_t written = 0;   // into the ring
-    std::uint32_t consumed = 0;  // as far as the client has made us believe
+    std::uint32_t written = 0;            // into the ring
+    std::uint32_t consumed = 0;           // as far as the client has made us believe
+    std::unique_ptr<std::byte[]> staged;  // the last of what was written, not yet in the ring
+    std::uint32_t staged_size = 0;
   };
 
   // A word of the client's, for protocol.h: every load is a copy out of untrusted memory.
@@ -192,6 +194,9 @@ class Connection {
   void collect_released();
   std::byte* lend(SlotState& state, std::uint64_t size);
   [[nodiscard]] std::uint32_t ring_room(std::uint32_t slot);
+  void copy_to_ring(const SlotState& state, std::uint32_t at, const void* bytes,
+                    std::size_t size) const;
+  void flush_pieces(SlotState& state) const;
 
   Geometry geometry_;
   base::Fd socket_;
