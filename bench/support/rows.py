@@ -2,6 +2,7 @@
 
 import json
 import statistics
+from pathlib import Path
 
 
 def row(bench, case, unit, ours, peer, peer_name, bound, bound_name, less_is_better):
@@ -36,6 +37,7 @@ def print_row(values):
 
 
 def write(path, rows):
+    Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
     with open(path, "w", encoding="utf-8") as file:
         for values in rows:
             file.write(json.dumps(values, ensure_ascii=False) + "\n")
