@@ -1,5 +1,6 @@
-// One stored number as a float, whatever its type and alignment. Every F16 and BF16 value is also
-// a float, so nothing is rounded here.
+// One stored number as a float, whatever its type and alignment, and back. Every F16 and BF16 value
+// is also a float, so nothing is rounded on the way in; the way back rounds to the nearest, ties to
+// even.
 #pragma once
 
 #include <bit>
@@ -28,6 +29,34 @@ inline float float_from_f16(std::uint16_t bits) {
   // 31 stands for infinity and NaN, which a float spells 255. 112 = 127 - 15 moves the bias.
   const std::uint32_t wide = exponent == 31 ? 255U : exponent + 112U;
   return std::bit_cast<float>(sign | (wide << 23) | (fraction << 13));
+}
+
+inline std::uint16_t bf16_from_float(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  if (value != value) return static_cast<std::uint16_t>((bits >> 16) | 0x40U);  // stays a NaN
+  return static_cast<std::uint16_t>((bits + 0x7FFFU + ((bits >> 16) & 1U)) >> 16);
+}
+
+// Beyond 65504 (rounded) it is infinity.
+inline std::uint16_t f16_from_float(float value) {
+  const auto bits = std::bit_cast<std::uint32_t>(value);
+  const std::uint32_t sign = (bits >> 16) & 0x8000U;
+  const std::uint32_t magnitude = bits & 0x7FFFFFFFU;
+  std::uint32_t half = 0;
+  if (magnitude > 0x7F800000U) {
+    half = 0x7E00U;  // NaN
+  } else if (magnitude >= 0x477FF000U) {
+    half = 0x7C00U;  // 65520 and more round to infinity
+  } else if (magnitude < 0x38800000U) {
+    // Below 2^-14: a multiple of 2^-24. Adding 0.5 leaves 2^-24 as the last bit of the float's
+    // fraction, rounded by the addition.
+    const float shifted = std::bit_cast<float>(magnitude) + 0.5F;
+    half = std::bit_cast<std::uint32_t>(shifted) - 0x3F000000U;
+  } else {
+    // 112 = 127 - 15 moves the bias; 13 bits of the fraction go.
+    half = (magnitude + 0xFFFU + ((magnitude >> 13) & 1U) - (112U << 23)) >> 13;
+  }
+  return static_cast<std::uint16_t>(sign | half);
 }
 
 // Element `index` of an array of `type` that starts at `data`, which may be unaligned.
