@@ -134,7 +134,7 @@ nacelle_status run(nacelle::shm::Op op, nacelle_client* client, const char* serv
 nacelle_status start(nacelle::shm::Op op, nacelle_client* client, const char* service,
                      const nacelle_text* texts, std::size_t count, const nacelle_call* call,
                      float* out, std::size_t capacity, nacelle_item* items,
-                     nacelle_description* description, nacelle_pending** pending) noexcept {
+                     nacelle_description* description, nacelle_pending** pending) {
   return guarded([&] {
     if (client == nullptr || service == nullptr || (texts == nullptr && count > 0) ||
         (out == nullptr && capacity > 0) || pending == nullptr) {

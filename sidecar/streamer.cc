@@ -41,20 +41,17 @@ Streamer::~Streamer() {
 }
 
 void Streamer::add(StreamRequest stream) {
-  bool refused = false;
   {
-    const std::lock_guard lock(mutex_);
-    refused = draining_ || stopping_;
-    if (!refused) {
-      added_.push_back(std::move(stream));
-      running_ += 1;
+    std::unique_lock lock(mutex_);
+    if (draining_ || stopping_) {
+      lock.unlock();
+      replier_.end_stream(*stream.client, stream.slot, stream.generation, shutting_down(), 0);
+      return;
     }
+    added_.push_back(std::move(stream));
+    running_ += 1;
   }
-  if (refused) {
-    replier_.end_stream(*stream.client, stream.slot, stream.generation, shutting_down(), 0);
-  } else {
-    work_.notify_one();
-  }
+  work_.notify_one();
 }
 
 void Streamer::room() {
