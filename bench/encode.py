@@ -1,0 +1,327 @@
+#!/usr/bin/env python3
+"""Sentences per second and latency of encoders on the CPU, beside the engines that people use.
+
+    ./run bench encode [--quick] [--only TEXT] [--json FILE]
+
+Ours is a client process that sends strings to nacelled and receives vectors. The peers (ONNX
+Runtime, PyTorch plain and compiled, CTranslate2) get token ids that are made beforehand and run in a
+process of their own, so tokenizing and transport are on our side only; sentence-transformers gets
+strings, as its users give them. Every engine is measured at every batch size and shown at its best.
+A mix has log-normal lengths (mean 0.35 of 512): peers get texts of like length together, padded;
+ours gets them in any order.
+
+Every engine's vectors are compared with ONNX Runtime's fp32 ones before anything is timed. Engines
+take turns; all numbers are medians over the turns. "bound" is the most that the machine's measured
+peak of that precision allows for the products alone.
+
+Models: all-MiniLM-L6-v2 when it is to be had, and the shape of BERT-base with random weights.
+Peers' packages go to build/peers/encode: some gigabytes, which nothing else needs.
+"""
+
+import argparse
+import array
+import json
+import math
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from contextlib import ExitStack
+from pathlib import Path
+from typing import NamedTuple
+
+BENCH = Path(__file__).resolve().parent
+ROOT = BENCH.parent
+sys.path.insert(0, str(BENCH / "support"))
+
+import rows  # noqa: E402
+from machine import about  # noqa: E402
+from processes import BUILD, Answering, Failed, Process, start_sidecar  # noqa: E402
+
+PYTHON = os.environ.get("NACELLE_PYTHON", sys.executable)
+PEERS = ROOT / "build/peers/encode"
+PACKAGES = ["onnxruntime==1.23.2", "onnx", "numpy", "safetensors", "tokenizers", "torch",
+            "transformers", "sentence-transformers", "ctranslate2", "sympy"]
+
+LENGTHS = [16, 32, 128, 512, 0]  # tokens per text, special ones included; 0: the mix
+BATCHES = [1, 8, 32, 64]
+THREADS = [1, 2]
+# Against fp32: what counts as the same computation. Int8 loses more, and each engine its own way.
+COSINE_MIN = {"fp32": 0.99999, "bf16": 0.995, "int8": 0.90}
+SETTLE_S = 0.05
+
+
+class PeerKind(NamedTuple):
+    kind: str
+    precision: str
+    models: tuple = ("minilm", "bert-base")
+    quick: bool = True
+
+
+PEER_KINDS = [
+    PeerKind("onnxruntime", "fp32"),
+    PeerKind("ctranslate2", "fp32"),
+    PeerKind("torch", "fp32"),
+    PeerKind("torch.compile", "fp32", quick=False),
+    PeerKind("torch", "bf16"),
+    PeerKind("torch.compile", "bf16", quick=False),
+    PeerKind("onnxruntime", "int8"),
+    PeerKind("ctranslate2", "int8"),
+    PeerKind("sentence-transformers", "fp32", models=("minilm",)),
+]
+
+
+def prepare_peers():
+    """Makes the peers' environment, once; its python."""
+    python, stamp, wanted = PEERS / "bin/python", PEERS / "installed", "\n".join(PACKAGES)
+    if not stamp.exists() or stamp.read_text() != wanted:
+        print(f"installing the peers into {PEERS} ...", file=sys.stderr)
+        for command in ([PYTHON, "-m", "venv", PEERS],
+                        [python, "-m", "pip", "install", "--quiet", "--no-input",
+                         "--disable-pip-version-check", *PACKAGES]):
+            if subprocess.run(command, check=False).returncode != 0:
+                raise Failed("the peers could not be installed: pip's own words are above")
+        stamp.write_text(wanted)
+    return python
+
+
+def run_tool(*command):
+    if subprocess.run(command, check=False).returncode != 0:
+        raise Failed(f"{Path(command[1]).name} failed; its own words are above")
+
+
+def newer(out, *sources):
+    return out.exists() and all(out.stat().st_mtime >= path.stat().st_mtime for path in sources)
+
+
+def find_models(python):
+    """{name: folder}: MiniLM where it is to be had, and BERT-base made beside it."""
+    found = subprocess.run([ROOT / "tests/demo/find_minilm.sh", PYTHON], stdout=subprocess.PIPE,
+                           text=True, check=False)
+    if found.returncode != 0:
+        raise Failed("all-MiniLM-L6-v2, whose tokenizer all models here use, is not to be had")
+    minilm = Path(found.stdout.strip())
+    base = PEERS / "models/bert-base"
+    maker = BENCH / "peers/make_bert_base.py"
+    if not newer(base / "model.safetensors", maker):
+        run_tool(python, maker, minilm, base)
+    models = {"minilm": minilm, "bert-base": base}
+    for name, folder in models.items():
+        graph = PEERS / "models" / f"{folder.name}.onnx"
+        if not newer(graph, BENCH / "peers/bert_onnx.py", folder / "model.safetensors"):
+            run_tool(python, BENCH / "peers/bert_onnx.py", folder, graph)
+        quantized = PEERS / "models" / f"{name}.int8"
+        tool = BUILD / "bin/quantize_model"
+        if not newer(quantized / "model.safetensors", folder / "model.safetensors", tool):
+            subprocess.run(["rm", "-rf", quantized], check=True)
+            run_tool(tool, "int8", folder, quantized)
+    return models
+
+
+class Peer(Process):
+    def __init__(self, stack, python, kind, folder, threads):
+        super().__init__(stack, f"{kind.kind} {kind.precision}",
+                         [python, BENCH / "peers/encode_peer.py", kind.kind, kind.precision, folder,
+                          PEERS / "models", str(threads)])
+        self.version = json.loads(self.receive())["version"]
+        self.label = f"{kind.kind} {self.version} {kind.precision}"
+
+    def ask(self, **arguments):
+        self.send(json.dumps(arguments))
+        return json.loads(self.receive())
+
+    def vectors(self, path, batch):
+        return self.ask(vectors=str(path), batch=batch)["width"]
+
+    def measure(self, seconds, batch):
+        return self.ask(seconds=seconds, batch=batch)
+
+
+class Ours(Answering):
+    """skeleton_client.cc, whose calls have as many texts as a peer's batch."""
+
+    def __init__(self, stack, socket, service, threads):
+        super().__init__(stack, "skeleton_client",
+                         [BUILD / "bin/skeleton_client", socket, f"{service}-{threads}"])
+        self.service = service
+        self.label = f"Nacelle {service}"
+
+    def load(self, path):
+        self.ask("texts", path)
+
+    def vectors(self, path, batch):
+        return int(self.ask("vectors", self.service, batch, path).split()[0])
+
+    def measure(self, seconds, batch):
+        words = self.ask("embed", self.service, batch, round(seconds * 1000), 0).split()
+        texts, begin, end = map(int, words[:3])
+        return {"rate": texts / (end - begin) * 1e9, "p50_us": float(words[8]),
+                "p99_us": float(words[9])}
+
+
+def cosine(a, b):
+    dot = sum(x * y for x, y in zip(a, b))
+    return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
+
+
+def worst_cosine(paths, width):
+    sides = [array.array("f", path.read_bytes()) for path in paths]
+    if len(sides[0]) != len(sides[1]):
+        raise Failed(f"{len(sides[0])} floats against {len(sides[1])}")
+    return min(cosine(sides[0][i:i + width], sides[1][i:i + width])
+               for i in range(0, len(sides[0]), width))
+
+
+def flops_per_text(config, tokens, texts):
+    """Of the encoder's products, mean over texts of these tokens in all (attention: at the mean)."""
+    width, inside = config["hidden_size"], config["intermediate_size"]
+    length = tokens / texts
+    return length * config["num_hidden_layers"] * (
+        2 * width * (4 * width + 2 * inside) + 4 * length * width)
+
+
+class Bench:
+    def __init__(self, options, stack, folder, python, models):
+        self.options, self.stack, self.folder = options, stack, folder
+        self.python, self.models = python, models
+        self.rows = []
+        self.peaks = {}
+
+    def wants(self, case):
+        return self.options.only in case
+
+    def case(self, model, precision, threads, length):
+        return f"{model} {precision} {length or 'mix'} tokens, {threads} thread" + "s" * (threads > 1)
+
+    def run(self):
+        for threads in [2] if self.options.quick else THREADS:
+            for model, folder in self.models.items():
+                cases = [self.case(model, precision, threads, length) for length in LENGTHS
+                         for precision in COSINE_MIN]
+                if any(map(self.wants, cases)):
+                    with ExitStack() as stack:
+                        self.model(stack, model, folder, threads)
+
+    def model(self, stack, model, folder, threads):
+        services = {precision: {"model": folder, "precision": precision}
+                    for precision in ("fp32", "bf16")}
+        services["int8"] = {"model": PEERS / "models" / f"{model}.int8"}
+        _, socket = start_sidecar(stack, self.folder / f"{model}-{threads}", services,
+                                  [f"--kernels.threads={threads}"])
+        ours = {precision: Ours(stack, socket, precision, threads) for precision in COSINE_MIN}
+        peers = {kind: Peer(stack, self.python, kind, folder, threads) for kind in PEER_KINDS
+                 if model in kind.models and (kind.quick or not self.options.quick)}
+        reference = next(iter(peers.values()))
+        for precision in COSINE_MIN:
+            if precision not in self.peaks.get(threads, {}):
+                self.peaks.setdefault(threads, {})[precision] = float(
+                    ours[precision].ask("peak", threads, precision))
+        config = json.loads((folder / "config.json").read_text())
+        for length in LENGTHS:
+            wanted = [precision for precision in COSINE_MIN
+                      if self.wants(self.case(model, precision, threads, length))]
+            if not wanted or (self.options.quick and length in (16, 512)):
+                continue
+            texts = self.folder / f"texts-{model}-{length}"
+            if not texts.exists():
+                reference.ask(make=str(texts), words=str(ROOT / "tests/demo/sentences.txt"),
+                              length=length, count=64 if model == "bert-base" else 128)
+            count = reference.ask(texts=str(texts))
+            engines = [ours[precision] for precision in wanted] + [
+                peer for kind, peer in peers.items() if kind.precision in wanted]
+            for engine in engines:
+                if isinstance(engine, Ours):
+                    engine.load(texts)
+                else:
+                    engine.ask(texts=str(texts))
+            self.verify(reference, ours, peers, wanted, length)
+            flops = flops_per_text(config, count["tokens"], count["count"])
+            self.race(model, threads, length, ours, peers, wanted, flops)
+
+    def verify(self, reference, ours, peers, wanted, length):
+        expected = self.folder / "expected"
+        width = reference.vectors(expected, 8)
+        sides = [(precision, ours[precision]) for precision in wanted] + [
+            (kind.precision, peer) for kind, peer in peers.items() if kind.precision in wanted]
+        said = []
+        for precision, engine in sides:
+            got = self.folder / "got"
+            engine.vectors(got, 8)
+            worst = worst_cosine([expected, got], width)
+            said.append(f"{engine.label} {worst:.6f}")
+            if not worst >= COSINE_MIN[precision]:  # NaN fails, too
+                raise Failed(f"{engine.label}: cosine {worst:.6f} to {reference.label} with texts "
+                             f"of {length or 'mixed'} tokens")
+        print(f"verified, least cosine to {reference.label}: {'; '.join(said)}", flush=True)
+
+    def race(self, model, threads, length, ours, peers, wanted, flops):
+        turns, seconds = (2, 0.3) if self.options.quick else (3, 1.0)
+        batches = [1, 8, 32] if self.options.quick else BATCHES
+        for precision in wanted:
+            case = self.case(model, precision, threads, length)
+            engines = [ours[precision]] + [peer for kind, peer in peers.items()
+                                           if kind.precision == precision]
+            measured = {(engine, batch): [] for engine in engines for batch in batches}
+            for _ in range(turns):
+                for engine, batch in measured:
+                    time.sleep(SETTLE_S)
+                    measured[engine, batch].append(engine.measure(seconds, batch))
+
+            def rate(engine, batch, measured=measured):
+                return statistics.median(one["rate"] for one in measured[engine, batch])
+
+            best = {engine: max(batches, key=lambda batch, engine=engine: rate(engine, batch))
+                    for engine in engines}
+            # sentence-transformers starts from strings: shown, but the best peer is a faster one.
+            peer = max(engines[1:], key=lambda engine: rate(engine, best[engine]))
+            self.add(case, "texts/s", engines[0], best[engines[0]], peer, best[peer], measured,
+                     "rate", self.peaks[threads][precision] * 1e9 / flops)
+            if length:
+                quick = min(engines[1:], key=lambda engine: statistics.median(
+                    one["p50_us"] for one in measured[engine, 1]))
+                self.add(case + ", one text", "us", engines[0], 1, quick, 1, measured, "p50_us",
+                         flops / self.peaks[threads][precision] / 1e3)
+            for engine in engines:
+                print(f"    {engine.label:<34}" + "".join(
+                    f"  {batch}: {rate(engine, batch):.1f}/s" for batch in batches), flush=True)
+
+    def add(self, case, unit, ours, our_batch, peer, peer_batch, measured, value, bound):
+        if not self.rows:
+            rows.print_header()
+        self.rows.append({**rows.row(
+            "encode", case, unit, [one[value] for one in measured[ours, our_batch]],
+            [one[value] for one in measured[peer, peer_batch]],
+            f"{peer.label}, batches of {peer_batch}", bound, "peak", value != "rate"), **about()})
+        rows.print_row(self.rows[-1])
+        if value == "rate":
+            share = self.rows[-1]["ours"] / bound
+            print(f"    ours in calls of {our_batch}: {share:.1%} of the peak for the products alone",
+                  flush=True)
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="./run bench encode", description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="fewer lengths, engines and turns")
+    parser.add_argument("--json", metavar="FILE", help="also write a JSON object per row")
+    parser.add_argument("--only", metavar="TEXT", default="",
+                        help='only the cases whose name contains it, as "minilm int8 128"')
+    options = parser.parse_args()
+    try:
+        with ExitStack() as stack:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nacelle-bench-")))
+            python = prepare_peers()
+            (PEERS / "models").mkdir(exist_ok=True)
+            bench = Bench(options, stack, folder, python, find_models(python))
+            print(f"CPUs {len(os.sched_getaffinity(0))}, load {os.getloadavg()[0]:.2f}", flush=True)
+            bench.run()
+            if options.json:
+                rows.write(options.json, bench.rows)
+    except (Failed, OSError) as error:
+        sys.exit(f"bench encode: {error}")
+
+
+if __name__ == "__main__":
+    main()

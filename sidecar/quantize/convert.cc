@@ -1,0 +1,340 @@
+#include "sidecar/quantize/convert.h"
+
+#include <fcntl.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <filesystem>
+#include <fstream>
+#include <map>
+#include <set>
+#include <span>
+#include <string_view>
+#include <system_error>
+#include <utility>
+
+#include "kernels/element.h"
+#include "sidecar/base/fd.h"
+#include "sidecar/base/file.h"
+#include "sidecar/files/json.h"
+#include "sidecar/files/safetensors.h"
+#include "sidecar/files/safetensors_writer.h"
+#include "sidecar/quantize/report.h"
+#include "sidecar/store/store.h"
+
+namespace nacelle::quantize {
+namespace {
+
+namespace fs = std::filesystem;
+using base::Code;
+using base::Error;
+using files::Json;
+using files::TensorView;
+using kernels::ElementType;
+
+constexpr std::size_t kConfigSizeMax = 16U << 20;
+constexpr std::size_t kFilesMax = 10'000;  // in the folder, modules' folders included
+
+std::optional<ElementType> element_type(std::string_view dtype) {
+  for (const ElementType type : {ElementType::kF32, ElementType::kF16, ElementType::kBF16}) {
+    if (kernels::element_name(type) == dtype) return type;
+  }
+  return std::nullopt;
+}
+
+Error broken(const std::string& path, const std::error_code& failure) {
+  return Error{Code::kUnavailable, path + ": " + failure.message()};
+}
+
+// All tensors of a model's folder, from its one file of weights or from its shards.
+class Source {
+ public:
+  static base::Result<Source> open(const std::string& folder) {
+    Source source;
+    std::vector<std::string> names;
+    std::error_code failure;
+    if (fs::exists(fs::path(folder) / store::kWeightsFile, failure)) {
+      names.emplace_back(store::kWeightsFile);
+    } else {
+      fs::directory_iterator entries(folder, failure);
+      for (; !failure && entries != fs::directory_iterator(); entries.increment(failure)) {
+        const std::string name = entries->path().filename().string();
+        if (store::is_shard(name)) names.push_back(name);
+      }
+      if (failure) return broken(folder, failure);
+      std::sort(names.begin(), names.end());
+    }
+    if (names.empty()) {
+      return Error{Code::kNotFound, folder + ": there is no " + store::kWeightsFile};
+    }
+    for (const std::string& name : names) {
+      auto file = files::Safetensors::open(folder + "/" + name);
+      if (!file) return file.error();
+      source.files_.push_back(std::move(*file));
+    }
+    for (const files::Safetensors& file : source.files_) {
+      for (const auto& [name, view] : file.tensors()) {
+        if (!source.tensors_.emplace(name, &view).second) {
+          return Error{Code::kInvalid, file.path() + ": tensor " + files::in_quotes(name) +
+                                           " is in another shard, too"};
+        }
+      }
+    }
+    return source;
+  }
+  [[nodiscard]] const std::map<std::string, const TensorView*>& tensors() const { return tensors_; }
+  [[nodiscard]] const std::string& path() const { return files_.front().path(); }
+
+ private:
+  std::vector<files::Safetensors> files_;
+  std::map<std::string, const TensorView*> tensors_;  // by name; into files_, whose maps stay
+};
+
+std::vector<float> floats_of(const TensorView& view) {
+  const ElementType type = *element_type(view.dtype);
+  std::vector<float> out(view.bytes.size() / kernels::element_size(type));
+  for (std::size_t i = 0; i < out.size(); ++i) {
+    out[i] = kernels::load_element(view.bytes.data(), type, i);
+  }
+  return out;
+}
+
+// What becomes of one tensor.
+enum class Change : std::uint8_t { kNone, kHalf, kInt8 };
+
+struct Plan {
+  std::string name;
+  const TensorView* view;
+  Change change;
+};
+
+base::Result<std::vector<Plan>> plan(const Conversion& conversion, const Source& source) {
+  std::set<std::string> layers;
+  for (const std::string& layer : conversion.layers) {
+    const std::string name = layer + ".weight";
+    const auto found = source.tensors().find(name);
+    if (found == source.tensors().end() || found->second->shape.size() != 2 ||
+        !element_type(found->second->dtype)) {
+      return Error{Code::kInvalid, source.path() + ": there is no layer " + files::in_quotes(layer) +
+                                       " with a matrix of F32, F16 or BF16"};
+    }
+    if (std::ranges::find(conversion.keep, layer) == conversion.keep.end()) layers.insert(name);
+  }
+  for (const std::string& layer : conversion.keep) {
+    if (std::ranges::find(conversion.layers, layer) == conversion.layers.end()) {
+      return Error{Code::kInvalid, source.path() + ": there is no layer " + files::in_quotes(layer) +
+                                       " to keep as it is"};
+    }
+  }
+  std::vector<Plan> plans;
+  for (const auto& [name, view] : source.tensors()) {
+    Change change = Change::kNone;
+    if (conversion.scheme == Scheme::kInt8) {
+      if (layers.contains(name)) change = Change::kInt8;
+    } else if (view->shape.size() >= 2 && element_type(view->dtype)) {
+      const std::string layer = name.substr(0, name.rfind(".weight"));
+      const bool kept = std::ranges::find(conversion.keep, layer) != conversion.keep.end();
+      if (!kept) change = Change::kHalf;
+    }
+    plans.push_back({name, view, change});
+  }
+  return plans;
+}
+
+std::vector<files::TensorEntry> entries_of(const std::vector<Plan>& plans, Scheme scheme) {
+  std::vector<files::TensorEntry> entries;
+  for (const Plan& plan : plans) {
+    switch (plan.change) {
+      case Change::kNone: entries.push_back({plan.name, plan.view->dtype, plan.view->shape}); break;
+      case Change::kHalf:
+        entries.push_back({plan.name, scheme == Scheme::kF16 ? "F16" : "BF16", plan.view->shape});
+        break;
+      case Change::kInt8:
+        entries.push_back({plan.name, "I8", plan.view->shape});
+        entries.push_back({plan.name + "_scale", "F32", {plan.view->shape[0], 1}});
+        break;
+    }
+  }
+  return entries;
+}
+
+Error unfit(const Source& source, const Plan& plan, Scheme scheme) {
+  return Error{Code::kInvalid, source.path() + ": tensor " + files::in_quotes(plan.name) +
+                                   " at byte " + std::to_string(plan.view->file_offset) +
+                                   ": holds NaN, infinity or a number beyond " +
+                                   std::string(scheme_name(scheme))};
+}
+
+// Writes one tensor; a layer's distance when it was changed and is one.
+base::Status write(const Source& source, const Plan& plan, Scheme scheme,
+                   files::SafetensorsWriter& writer, std::vector<LayerDistance>& distances) {
+  if (plan.change == Change::kNone) return writer.append(plan.view->bytes);
+  const std::vector<float> before = floats_of(*plan.view);
+  const auto inputs = static_cast<std::size_t>(plan.view->shape.back());
+  if (before.empty()) return writer.append({});
+  std::vector<float> after;
+  if (plan.change == Change::kHalf) {
+    std::vector<std::uint16_t> halves;
+    const bool fits = scheme == Scheme::kF16 ? round_to_f16(before, halves)
+                                             : round_to_bf16(before, halves);
+    if (!fits) return unfit(source, plan, scheme);
+    for (const std::uint16_t half : halves) {
+      after.push_back(scheme == Scheme::kF16 ? kernels::float_from_f16(half)
+                                             : kernels::float_from_bf16(half));
+    }
+    if (const auto status = writer.append(std::as_bytes(std::span(halves))); !status) return status;
+  } else {
+    const auto quantized = quantize_int8(before, inputs);
+    if (!quantized) return unfit(source, plan, scheme);
+    after = dequantize(*quantized, inputs);
+    for (const auto bytes : {std::as_bytes(std::span(quantized->codes)),
+                             std::as_bytes(std::span(quantized->scales))}) {
+      if (const auto status = writer.append(bytes); !status) return status;
+    }
+  }
+  distances.push_back(measure_layer(plan.name, before, after, inputs));
+  return base::ok();
+}
+
+// What a reader of the compressed-tensors format must be told.
+Json quantization_config(const std::vector<std::string>& keep) {
+  const auto eight_bits = [](const char* strategy, bool dynamic) {
+    return Json{{"num_bits", 8},          {"type", "int"},        {"symmetric", true},
+                {"strategy", strategy}, {"dynamic", dynamic}};
+  };
+  return {{"quant_method", "compressed-tensors"},
+          {"format", "int-quantized"},
+          {"quantization_status", "compressed"},
+          {"ignore", keep},
+          {"config_groups",
+           {{"group_0",
+             {{"targets", {"Linear"}},
+              {"weights", eight_bits("channel", false)},
+              {"input_activations", eight_bits("token", true)}}}}}};
+}
+
+base::Status write_config(const Conversion& conversion, const std::string& folder) {
+  auto config = files::read_json(conversion.source + "/" + store::kConfigFile, kConfigSizeMax);
+  if (!config) return config.error();
+  if (!config->is_object() || config->contains("quantization_config")) {
+    return Error{Code::kInvalid, conversion.source + "/" + store::kConfigFile +
+                                     ": is no object, or says that the model is quantized already"};
+  }
+  if (conversion.scheme == Scheme::kInt8) {
+    (*config)["quantization_config"] = quantization_config(conversion.keep);
+  } else {
+    (*config)["torch_dtype"] = conversion.scheme == Scheme::kF16 ? "float16" : "bfloat16";
+  }
+  const std::string path = folder + "/" + store::kConfigFile;
+  std::ofstream file(path, std::ios::binary);
+  file << config->dump(2) << "\n";
+  file.close();
+  if (file.fail()) return Error{Code::kUnavailable, path + ": cannot be written"};
+  return base::ok();
+}
+
+// Weights in whatever format, which the new folder has its own of.
+bool is_weights(const std::string& name) {
+  constexpr std::array<std::string_view, 9> kEndings = {
+      ".safetensors", ".bin", ".onnx", ".h5", ".msgpack", ".pt", ".pth", ".ot", ".gguf"};
+  return name == store::kWeightsIndexFile ||
+         std::ranges::any_of(kEndings, [&](std::string_view end) { return name.ends_with(end); });
+}
+
+// The other files, and the folders that sentence-transformers keeps a module each in, which have a
+// config.json. Their weights are small and stay as they are.
+base::Status copy_others(const std::string& source, const std::string& target) {
+  std::size_t seen = 0;
+  std::error_code failure;
+  const auto each = [&](const fs::path& folder, const auto& visit) {
+    fs::directory_iterator entries(folder, failure);
+    for (; !failure && entries != fs::directory_iterator(); entries.increment(failure)) {
+      if (++seen > kFilesMax) failure = std::make_error_code(std::errc::too_many_files_open);
+      if (!failure) visit(*entries);
+    }
+  };
+  each(source, [&](const fs::directory_entry& entry) {
+    const std::string name = entry.path().filename().string();
+    if (entry.is_regular_file()) {
+      const bool written = name == store::kConfigFile || name == kReportFile || is_weights(name);
+      if (!written) fs::copy_file(entry.path(), fs::path(target) / name, failure);
+    } else if (entry.is_directory() && fs::exists(entry.path() / store::kConfigFile)) {
+      fs::create_directory(fs::path(target) / name, failure);
+      each(entry.path(), [&](const fs::directory_entry& inner) {
+        if (!inner.is_regular_file()) return;
+        fs::copy_file(inner.path(), fs::path(target) / name / inner.path().filename(), failure);
+      });
+    }
+  });
+  if (failure) return broken("copying " + source + " to " + target, failure);
+  return base::ok();
+}
+
+// So that a rename after a power cut does not show files that are not there yet.
+base::Status sync_folder(const std::string& folder) {
+  std::error_code failure;
+  fs::recursive_directory_iterator entries(folder, failure);
+  std::vector<std::string> paths = {folder};
+  for (; !failure && entries != fs::recursive_directory_iterator(); entries.increment(failure)) {
+    paths.push_back(entries->path().string());
+  }
+  if (failure) return broken(folder, failure);
+  for (const std::string& path : paths) {
+    const base::Fd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
+    if (!fd || ::fsync(fd.get()) != 0) {
+      return Error{Code::kUnavailable, path + ": " + base::errno_text(errno)};
+    }
+  }
+  return base::ok();
+}
+
+base::Result<std::vector<LayerDistance>> fill(const Conversion& conversion,
+                                              const std::string& folder) {
+  const auto source = Source::open(conversion.source);
+  if (!source) return source.error();
+  const auto plans = plan(conversion, *source);
+  if (!plans) return plans.error();
+  auto writer = files::SafetensorsWriter::create(folder + "/" + store::kWeightsFile,
+                                                 entries_of(*plans, conversion.scheme),
+                                                 {{"format", "pt"}});
+  if (!writer) return writer.error();
+  std::vector<LayerDistance> distances;
+  for (const Plan& plan : *plans) {
+    const auto status = write(*source, plan, conversion.scheme, *writer, distances);
+    if (!status) return status.error();
+  }
+  if (const auto status = writer->finish(); !status) return status.error();
+  if (const auto status = write_config(conversion, folder); !status) return status.error();
+  if (const auto status = copy_others(conversion.source, folder); !status) return status.error();
+  if (const auto status = sync_folder(folder); !status) return status.error();
+  sort_worst_first(distances);
+  return distances;
+}
+
+}  // namespace
+
+base::Result<std::vector<LayerDistance>> convert(const Conversion& conversion) {
+  std::error_code failure;
+  if (fs::exists(conversion.target, failure)) {
+    return Error{Code::kInvalid,
+                 conversion.target + ": exists; remove it, or choose another name"};
+  }
+  const std::string partial = conversion.target + ".partial";
+  fs::remove_all(partial, failure);  // of a run that was cut short
+  if (failure || !fs::create_directory(partial, failure)) {
+    return Error{Code::kUnavailable, partial + ": cannot be made: " + failure.message()};
+  }
+  auto distances = fill(conversion, partial);
+  if (distances) {
+    fs::rename(partial, conversion.target, failure);
+    if (!failure) return distances;
+    distances = broken(conversion.target, failure);
+  }
+  std::error_code ignored;
+  fs::remove_all(partial, ignored);
+  return distances;
+}
+
+}  // namespace nacelle::quantize
