@@ -1,5 +1,8 @@
 // Bidirectional self-attention over packed sequences: every token looks at all tokens of its own
-// sequence and at no other. softmax(q k^T / sqrt(head_width)) v, head by head.
+// sequence and at no other. softmax(q k^T / sqrt(head_width) + bias) v, head by head.
+//
+// Two options of some encoders: a bias that depends on the distance of two tokens (MPNet's relative
+// positions), and a window outside of which a token does not look (ModernBERT's local layers).
 #pragma once
 
 #include <cstdint>
@@ -13,6 +16,15 @@ struct Attention {
   std::uint32_t sequences;       // 0 is allowed and does nothing
   std::uint32_t heads;
   std::uint32_t head_width;  // floats per head, e.g. 32 for MiniLM-L6
+  // [heads, 2 * bias_reach + 1] or nullptr. Token i looking at token j adds number j - i +
+  // bias_reach of its head's row to the score; no sequence is longer than bias_reach + 1.
+  const float* bias = nullptr;
+  std::uint32_t bias_reach = 0;
+  // Token i looks at the tokens j with |i - j| <= window only. A NaN or infinity in the values may
+  // still reach the queries of tokens somewhat farther away, of the same sequence.
+  std::uint32_t window = kNoWindow;
+
+  static constexpr std::uint32_t kNoWindow = UINT32_MAX;
 };
 
 }  // namespace nacelle::kernels

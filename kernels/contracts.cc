@@ -33,6 +33,7 @@ void check_contract(const EmbedNorm& op) {
     CHECK(table->columns == op.width);
     CHECK(table->rows > 0);
   }
+  if (op.position_ids != nullptr) return;
   for (std::uint32_t s = 0; s < op.sequences; ++s) {
     CHECK(op.offsets[s + 1] - op.offsets[s] <= op.positions.rows);
   }
@@ -61,6 +62,34 @@ void check_contract(const Attention& op) {
   const std::uint64_t count =
       std::uint64_t{op.offsets[op.sequences]} * op.heads * std::uint64_t{op.head_width};
   CHECK(!overlap(op.qkv, 3 * count, op.out, count));
+  if (op.bias == nullptr) return;
+  for (std::uint32_t s = 0; s < op.sequences; ++s) {
+    CHECK(op.offsets[s + 1] - op.offsets[s] <= std::uint64_t{op.bias_reach} + 1);
+  }
+}
+
+void check_contract(const Rotary& op) {
+  if (op.sequences == 0) return;
+  check_offsets(op.offsets, op.sequences);
+  CHECK(op.heads > 0 && op.head_width > 0 && op.head_width % 2 == 0);
+  CHECK(op.qkv != nullptr && op.cosines != nullptr && op.sines != nullptr);
+  for (std::uint32_t s = 0; s < op.sequences; ++s) {
+    CHECK(op.offsets[s + 1] - op.offsets[s] <= op.positions);
+  }
+}
+
+void check_contract(const Gate& op) {
+  if (op.rows == 0) return;
+  CHECK(op.width > 0);
+  CHECK(op.in != nullptr && op.out != nullptr);
+  const std::uint64_t count = std::uint64_t{op.rows} * op.width;
+  CHECK(!overlap(op.in, 2 * count, op.out, count));
+}
+
+void check_contract(const Normalize& op) {
+  if (op.rows == 0) return;
+  CHECK(op.width > 0);
+  CHECK(op.data != nullptr);
 }
 
 void check_contract(const LayerNorm& op) {
@@ -76,6 +105,7 @@ void check_contract(const Pool& op) {
   check_offsets(op.offsets, op.sequences);
   for (std::uint32_t s = 0; s < op.sequences; ++s) CHECK(op.offsets[s] < op.offsets[s + 1]);
   CHECK(op.width > 0);
+  CHECK(op.out_stride == 0 || op.out_stride >= op.width);
   CHECK(op.hidden != nullptr && op.out != nullptr);
 }
 

@@ -2,7 +2,8 @@
 // no file and no model.
 //
 //   tensor.h                                       what numbers look like
-//   embed.h linear.h attention.h norm.h pool.h     the ops: one struct each, with shapes
+//   embed.h linear.h rotary.h attention.h gate.h norm.h pool.h normalize.h
+//                                                  the ops: one struct each, with shapes
 //   reference/                                     what the ops mean, in plain loops
 //   cpu/                                           the same, fast, on any x86-64
 //   backends.cc                                    the list of backends
@@ -19,9 +20,12 @@
 
 #include "kernels/attention.h"
 #include "kernels/embed.h"
+#include "kernels/gate.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
+#include "kernels/normalize.h"
 #include "kernels/pool.h"
+#include "kernels/rotary.h"
 #include "kernels/tensor.h"
 #include "sidecar/base/result.h"
 
@@ -77,9 +81,12 @@ class Backend {
 
   virtual void embed(const EmbedNorm& op) = 0;
   virtual void linear(const Linear& op) = 0;
+  virtual void rotary(const Rotary& op) = 0;
   virtual void attention(const Attention& op) = 0;
+  virtual void gate(const Gate& op) = 0;
   virtual void layer_norm(const LayerNorm& op) = 0;
   virtual void pool(const Pool& op) = 0;
+  virtual void normalize(const Normalize& op) = 0;
 };
 
 struct BackendOptions {

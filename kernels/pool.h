@@ -8,11 +8,17 @@
 
 #include <cstdint>
 
+#include "kernels/normalize.h"
+
 namespace nacelle::kernels {
 
 enum class Pooling : std::uint8_t {
-  kMean,   // the mean over all tokens
-  kFirst,  // the first token, [CLS] in BERT
+  kMean,          // the mean over all tokens
+  kFirst,         // the first token, [CLS] in BERT
+  kLast,          // the last token
+  kMax,           // the largest of each column; a NaN among numbers may get lost
+  kMeanSqrt,      // the sum over all tokens divided by the square root of their number
+  kWeightedMean,  // the mean where token i (from 0) counts i + 1 times
 };
 
 struct Pool {
@@ -22,10 +28,8 @@ struct Pool {
   std::uint32_t sequences;       // 0 is allowed and does nothing
   std::uint32_t width;
   Pooling pooling;
-  bool normalize;  // scale each row to L2 norm 1; an all-zero row stays zero
+  bool normalize;                // scale each row to L2 norm 1; an all-zero row stays zero
+  std::uint32_t out_stride = 0;  // floats from one row of out to the next; 0 means `width`
 };
-
-// Norms below this count as zero, so that an all-zero row stays zero instead of becoming NaN.
-inline constexpr float kNormMin = 1e-12F;
 
 }  // namespace nacelle::kernels

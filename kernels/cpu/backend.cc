@@ -120,6 +120,13 @@ class CpuBackend final : public Backend {
     });
   }
 
+  void rotary(const Rotary& op) override {
+    check_contract(op);
+    if (op.sequences == 0) return;
+    run_split(op.offsets[op.sequences], 2 * std::size_t{op.heads} * op.head_width,
+              [&](std::size_t begin, std::size_t end) { target_.rotary(op, begin, end); });
+  }
+
   void attention(const Attention& op) override {
     check_contract(op);
     if (op.sequences == 0) return;
@@ -128,7 +135,8 @@ class CpuBackend final : public Backend {
     std::size_t products = 0;  // of the scores; the weighted values are as many
     for (std::uint32_t s = 0; s < op.sequences; ++s) {
       const std::uint32_t length = op.offsets[s + 1] - op.offsets[s];
-      products += std::size_t{length} * length * op.heads * op.head_width;
+      const std::size_t keys = std::min<std::size_t>(length, 2 * std::size_t{op.window} + 1);
+      products += std::size_t{length} * keys * op.heads * op.head_width;
       for (std::uint32_t head = 0; head < op.heads; ++head) {
         for (std::uint64_t query = 0; query < length; query += kQueriesMax) {  // 64 bits: no wrap
           const std::uint64_t end = std::min<std::uint64_t>(query + kQueriesMax, length);
@@ -155,6 +163,12 @@ class CpuBackend final : public Backend {
         });
   }
 
+  void gate(const Gate& op) override {
+    check_contract(op);
+    run_split(op.rows, 4 * std::size_t{op.width},  // an activation costs more than a copy
+              [&](std::size_t begin, std::size_t end) { target_.gate(op, begin, end); });
+  }
+
   void layer_norm(const LayerNorm& op) override {
     check_contract(op);
     run_split(op.rows, op.width,
@@ -164,10 +178,16 @@ class CpuBackend final : public Backend {
   void pool(const Pool& op) override {
     check_contract(op);
     if (op.sequences == 0) return;
-    const std::size_t tokens =
-        op.pooling == Pooling::kFirst ? op.sequences : op.offsets[op.sequences];
+    const bool one_token = op.pooling == Pooling::kFirst || op.pooling == Pooling::kLast;
+    const std::size_t tokens = one_token ? op.sequences : op.offsets[op.sequences];
     run_split(op.sequences, tokens * op.width / op.sequences,
               [&](std::size_t begin, std::size_t end) { target_.pool(op, begin, end); });
+  }
+
+  void normalize(const Normalize& op) override {
+    check_contract(op);
+    run_split(op.rows, op.width,
+              [&](std::size_t begin, std::size_t end) { target_.normalize(op, begin, end); });
   }
 
  private:

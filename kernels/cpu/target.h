@@ -13,8 +13,11 @@
 #include "kernels/activation.h"
 #include "kernels/attention.h"
 #include "kernels/embed.h"
+#include "kernels/gate.h"
 #include "kernels/norm.h"
+#include "kernels/normalize.h"
 #include "kernels/pool.h"
+#include "kernels/rotary.h"
 
 namespace nacelle::kernels::cpu {
 
@@ -59,9 +62,12 @@ struct Target {
   void (*linear)(const LinearBlock& block);
   void (*attention)(const Attention& op, const AttentionBlock& block);
   std::size_t (*attention_scratch)(std::uint32_t head_width);  // floats
+  void (*rotary)(const Rotary& op, std::size_t token_begin, std::size_t token_end);
+  void (*gate)(const Gate& op, std::size_t row_begin, std::size_t row_end);
   void (*embed)(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end);
   void (*layer_norm)(const LayerNorm& op, std::size_t row_begin, std::size_t row_end);
   void (*pool)(const Pool& op, std::size_t sequence_begin, std::size_t sequence_end);
+  void (*normalize)(const Normalize& op, std::size_t row_begin, std::size_t row_end);
 
   // The elementary functions, for the tests that measure their error: out[i] = f(in[i]).
   void (*exp_nonpositive)(const float* in, float* out, std::size_t count);

@@ -1,6 +1,7 @@
 // Attention, for each sequence, head and token i of the sequence:
 //
-//   score[j] = q[i] . k[j] / sqrt(head_width)            j over the tokens of the sequence
+//   score[j] = q[i] . k[j] / sqrt(head_width) + bias[j - i]    j over the tokens of the sequence
+//                                                              that are in i's window
 //   y[i]     = sum over j of softmax(score)[j] * v[j]
 #include <algorithm>
 #include <cmath>
@@ -13,27 +14,50 @@ namespace {
 
 // One head of one sequence of `length` tokens. q, k, v and out point at the head's columns of the
 // first token; rows are `stride` and `out_stride` floats apart.
-void attend(const float* q, const float* k, const float* v, std::size_t stride, std::size_t length,
-            std::size_t head_width, float* out, std::size_t out_stride) {
-  std::vector<double> weight(length);
-  for (std::size_t i = 0; i < length; ++i) {
-    for (std::size_t j = 0; j < length; ++j) {
+struct Head {
+  const float* q;
+  const float* k;
+  const float* v;
+  std::size_t stride;
+  std::size_t length;
+  std::size_t width;
+  const float* bias;  // of the distance 0, or nullptr
+  std::size_t window;
+  float* out;
+  std::size_t out_stride;
+};
+
+void attend(const Head& head) {
+  std::vector<double> weight(head.length);
+  for (std::size_t i = 0; i < head.length; ++i) {
+    const std::size_t begin = i > head.window ? i - head.window : 0;
+    const std::size_t end = std::min(head.length, i + head.window + 1);
+    for (std::size_t j = begin; j < end; ++j) {
       double dot = 0;
-      for (std::size_t d = 0; d < head_width; ++d) {
-        dot += double{q[i * stride + d]} * double{k[j * stride + d]};
+      for (std::size_t d = 0; d < head.width; ++d) {
+        dot += double{head.q[i * head.stride + d]} * double{head.k[j * head.stride + d]};
       }
-      weight[j] = dot / std::sqrt(static_cast<double>(head_width));
+      weight[j] = dot / std::sqrt(static_cast<double>(head.width));
+      if (head.bias != nullptr) {
+        weight[j] += head.bias[static_cast<std::ptrdiff_t>(j) - static_cast<std::ptrdiff_t>(i)];
+      }
     }
 
     // Shifted by the largest score, so that no exponential overflows.
-    const double largest = *std::max_element(weight.begin(), weight.end());
+    double largest = weight[begin];
+    for (std::size_t j = begin; j < end; ++j) largest = std::max(largest, weight[j]);
     double sum = 0;
-    for (double& w : weight) sum += w = std::exp(w - largest);
+    for (std::size_t j = begin; j < end; ++j) {
+      weight[j] = std::exp(weight[j] - largest);
+      sum += weight[j];
+    }
 
-    for (std::size_t d = 0; d < head_width; ++d) {
+    for (std::size_t d = 0; d < head.width; ++d) {
       double y = 0;
-      for (std::size_t j = 0; j < length; ++j) y += weight[j] / sum * double{v[j * stride + d]};
-      out[i * out_stride + d] = static_cast<float>(y);
+      for (std::size_t j = begin; j < end; ++j) {
+        y += weight[j] / sum * double{head.v[j * head.stride + d]};
+      }
+      head.out[i * head.out_stride + d] = static_cast<float>(y);
     }
   }
 }
@@ -42,13 +66,21 @@ void attend(const float* q, const float* k, const float* v, std::size_t stride, 
 
 void attention(const Attention& op) {
   const std::size_t width = std::size_t{op.heads} * op.head_width;
+  const std::size_t biases = 2 * std::size_t{op.bias_reach} + 1;
   for (std::size_t s = 0; s < op.sequences; ++s) {
     const std::size_t begin = op.offsets[s];
-    const std::size_t length = op.offsets[s + 1] - begin;
     for (std::size_t h = 0; h < op.heads; ++h) {
       const float* q = op.qkv + begin * 3 * width + h * op.head_width;
-      attend(q, q + width, q + 2 * width, 3 * width, length, op.head_width,
-             op.out + begin * width + h * op.head_width, width);
+      attend({.q = q,
+              .k = q + width,
+              .v = q + 2 * width,
+              .stride = 3 * width,
+              .length = op.offsets[s + 1] - begin,
+              .width = op.head_width,
+              .bias = op.bias == nullptr ? nullptr : op.bias + h * biases + op.bias_reach,
+              .window = op.window,
+              .out = op.out + begin * width + h * op.head_width,
+              .out_stride = width});
     }
   }
 }

@@ -29,9 +29,17 @@ class ReferenceBackend final : public Backend {
     CHECK(weights != nullptr);  // packed by another backend
     reference::linear(op, *weights);
   }
+  void rotary(const Rotary& op) override {
+    check_contract(op);
+    reference::rotary(op);
+  }
   void attention(const Attention& op) override {
     check_contract(op);
     reference::attention(op);
+  }
+  void gate(const Gate& op) override {
+    check_contract(op);
+    reference::gate(op);
   }
   void layer_norm(const LayerNorm& op) override {
     check_contract(op);
@@ -40,6 +48,10 @@ class ReferenceBackend final : public Backend {
   void pool(const Pool& op) override {
     check_contract(op);
     reference::pool(op);
+  }
+  void normalize(const Normalize& op) override {
+    check_contract(op);
+    reference::normalize(op);
   }
 };
 

@@ -17,7 +17,8 @@ void embed(const EmbedNorm& op) {
   std::vector<double> row(op.width);
   for (std::size_t s = 0; s < op.sequences; ++s) {
     for (std::size_t t = op.offsets[s]; t < op.offsets[s + 1]; ++t) {
-      const std::size_t position = t - op.offsets[s];
+      const std::size_t position =
+          op.position_ids == nullptr ? t - op.offsets[s] : op.position_ids[t];
       const std::size_t type = op.types == nullptr ? 0 : op.types[t];
       for (std::size_t i = 0; i < op.width; ++i) {
         row[i] = element(op.words, op.ids[t], i) + element(op.positions, position, i) +

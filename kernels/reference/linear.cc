@@ -1,27 +1,10 @@
 // Linear: y[n] = activation(sum over k of x[k] * w[n][k] + bias[n]) + residual[n]
-#include <cmath>
 #include <cstddef>
 
 #include "kernels/element.h"
 #include "kernels/reference/reference.h"
 
 namespace nacelle::kernels::reference {
-namespace {
-
-double activate(double x, Activation activation) {
-  switch (activation) {
-    case Activation::kNone:
-      return x;
-    case Activation::kGelu:
-      return x / 2 * (1 + std::erf(x / std::sqrt(2.0)));
-    case Activation::kTanh:
-      return std::tanh(x);
-  }
-  return x;
-}
-
-}  // namespace
-
 std::unique_ptr<Weights> pack(const LinearWeights& weights) {
   const Tensor& from = weights.weights;
   auto packed = std::make_unique<Weights>();

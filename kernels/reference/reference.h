@@ -19,9 +19,15 @@ std::unique_ptr<Weights> pack(const LinearWeights& weights);
 
 void embed(const EmbedNorm& op);
 void linear(const Linear& op, const Weights& weights);
+void rotary(const Rotary& op);
 void attention(const Attention& op);
+void gate(const Gate& op);
 void layer_norm(const LayerNorm& op);
 void pool(const Pool& op);
+void normalize(const Normalize& op);
+
+// The activation as a formula: linear() and gate() use it.
+double activate(double x, Activation activation);
 
 // One row of a LayerNorm: embed() ends with it too. `row` and the vectors are `width` long.
 void normalize_row(const std::vector<double>& row, const float* gamma, const float* beta,

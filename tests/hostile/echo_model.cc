@@ -91,9 +91,12 @@ class NoBackend final : public kernels::Backend {
   }
   void embed(const kernels::EmbedNorm& /*op*/) override {}
   void linear(const kernels::Linear& /*op*/) override {}
+  void rotary(const kernels::Rotary& /*op*/) override {}
   void attention(const kernels::Attention& /*op*/) override {}
+  void gate(const kernels::Gate& /*op*/) override {}
   void layer_norm(const kernels::LayerNorm& /*op*/) override {}
   void pool(const kernels::Pool& /*op*/) override {}
+  void normalize(const kernels::Normalize& /*op*/) override {}
 
  private:
   static base::Error none() { return {base::Code::kUnavailable, "there is no backend here"}; }

@@ -218,8 +218,7 @@ TEST_P(Conformance, LinearOfManyRowsAndPanels) {
 TEST_P(Conformance, LinearWithEveryEpilogueTypeAndMagnitude) {
   for (const ElementType type : kTypes) {
     for (const float magnitude : kMagnitudes) {
-      for (const Activation activation :
-           {Activation::kNone, Activation::kGelu, Activation::kTanh}) {
+      for (const Activation activation : test::kActivations) {
         for (const bool bias : {false, true}) {
           for (const bool residual : {false, true}) {
             linear({.rows = 7,
@@ -245,7 +244,7 @@ TEST_P(Conformance, LinearPassesNanAndInfinityOn) {
   constexpr std::uint32_t kInputs = 40;
   constexpr std::uint32_t kOutputs = 51;
   const Matrix weights(numbers_, ElementType::kF32, kOutputs, kInputs, 1.0F);
-  for (const Activation activation : {Activation::kNone, Activation::kGelu, Activation::kTanh}) {
+  for (const Activation activation : test::kActivations) {
     auto in = numbers_.array(std::size_t{4} * kInputs, 1.0F);
     in[0 * kInputs + 3] = kNaN;
     in[1 * kInputs + 39] = INFINITY;
@@ -388,7 +387,8 @@ TEST_P(Conformance, EmbedOfEveryWidthAndType) {
 }
 
 TEST_P(Conformance, PoolOfEveryWidthLengthAndKind) {
-  for (const Pooling pooling : {Pooling::kMean, Pooling::kFirst}) {
+  for (const Pooling pooling : {Pooling::kMean, Pooling::kFirst, Pooling::kLast, Pooling::kMax,
+                                Pooling::kMeanSqrt, Pooling::kWeightedMean}) {
     for (const bool normalize : {false, true}) {
       for (const std::uint32_t size : kSizes) {
         pool({3, size, 1}, 33, pooling, normalize, 1.0F);

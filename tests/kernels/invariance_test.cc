@@ -14,12 +14,6 @@ using test::kNaN;
 using test::Matrix;
 using test::Numbers;
 
-std::vector<std::string> everything() {
-  auto names = test::fast_backends();
-  names.emplace_back("reference");
-  return names;
-}
-
 class Invariance : public testing::TestWithParam<std::string> {
  protected:
   Numbers numbers_{7};
@@ -208,7 +202,8 @@ TEST_P(Invariance, AnEmbeddedAndAPooledSequenceDoNotSeeTheirNeighbours) {
   });
 }
 
-INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(everything()), test::test_name);
+INSTANTIATE_TEST_SUITE_P(All, Invariance, testing::ValuesIn(test::all_backend_names()),
+                         test::test_name);
 
 }  // namespace
 }  // namespace nacelle::kernels

@@ -6,6 +6,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <array>
 #include <bit>
 #include <cmath>
 #include <cstdint>
@@ -24,6 +25,10 @@
 namespace nacelle::kernels::test {
 
 inline constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
+
+inline constexpr std::array kActivations = {Activation::kNone,     Activation::kGelu,
+                                            Activation::kGeluTanh, Activation::kRelu,
+                                            Activation::kSilu,     Activation::kTanh};
 
 // `count` elements that end right before an unreadable page, behind a row of canaries: reading or
 // writing past the end is a fault, writing before the beginning is found by intact(). Its address
@@ -173,6 +178,13 @@ inline std::unique_ptr<Backend> make(std::string_view name, unsigned threads = 2
   auto backend = create_backend(name, threads);
   CHECK(backend.has_value());
   return *std::move(backend);
+}
+
+// ... and the reference.
+inline std::vector<std::string> all_backend_names() {
+  auto names = fast_backends();
+  names.emplace_back("reference");
+  return names;
 }
 
 // A test's name from a backend's: "cpu/avx512" is no identifier.

@@ -11,7 +11,8 @@
 //
 // and at the end out = y / sum: Milakov and Gimelshein 2018 (arXiv 1805.02867), in blocks as Dao et
 // al. 2022 (arXiv 2205.14135). The scratch has a fixed size however long the sequence is. Blocks of
-// keys start at the sequence's first token, whatever the block of queries.
+// keys start at the sequence's first token, whatever the block of queries. With a window, a tile of
+// queries takes only those columns of a block (from a tile's border on) that one of them looks at.
 #pragma once
 
 #include "kernels/cpu/loops/math.h"
@@ -138,6 +139,54 @@ float softmax_row(float* row, std::size_t count, float scale, bool first, float&
   return fade;
 }
 
+// Scores become score * scale + bias.
+template <class V>
+void add_bias(float* row, std::size_t count, float scale, const float* bias) {
+  const auto scales = V::set1(scale);
+  for (std::size_t j = 0; j < count; j += V::kLanes) {
+    const std::size_t n = count - j;
+    const auto b = n >= V::kLanes ? V::load(bias + j) : V::load_first(bias + j, n);
+    V::store(row + j, V::fma(V::load(row + j), scales, b));
+  }
+}
+
+// Scores outside of [begin, end) become -inf; both are at most `count`.
+template <class V>
+void mask_row(float* row, std::size_t count, std::size_t begin, std::size_t end) {
+  const auto lowest = V::set1(-__builtin_inff());
+  for (std::size_t j = 0; j < begin; j += V::kLanes) {
+    const std::size_t n = begin - j < V::kLanes ? begin - j : V::kLanes;
+    V::store(row + j, V::first_or(lowest, n, V::load(row + j)));
+  }
+  for (std::size_t j = end / V::kLanes * V::kLanes; j < count; j += V::kLanes) {
+    const std::size_t n = end > j ? end - j : 0;
+    V::store(row + j, V::first_or(V::load(row + j), n, lowest));
+  }
+}
+
+// Tokens [begin, end).
+struct TokenSpan {
+  std::size_t begin;
+  std::size_t end;
+};
+
+// The keys that the queries [begin, end) look at.
+static inline TokenSpan looked_at(const Attention& op, std::size_t begin, std::size_t end,
+                                  std::size_t length) {
+  const std::size_t window = op.window;
+  return {begin > window ? begin - window : 0,
+          window < length && end + window < length ? end + window : length};
+}
+
+// The part of `keys` in the block of `count` keys from `first` on, counted from there; from a
+// multiple of `unit` on. Empty (end 0) when they do not meet.
+static inline TokenSpan part_of_block(const TokenSpan& keys, std::size_t first, std::size_t count,
+                                      std::size_t unit) {
+  if (keys.end <= first || keys.begin >= first + count) return {0, 0};
+  const std::size_t begin = keys.begin > first ? (keys.begin - first) / unit * unit : 0;
+  return {begin, keys.end - first < count ? keys.end - first : count};
+}
+
 // A sequence of one token: its only weight is 1, or NaN when its score is no number.
 template <class V>
 void attend_to_itself(const float* q, const float* k, const float* v, std::size_t head_width,
@@ -172,27 +221,45 @@ void attention(const Attention& op, const AttentionBlock& block) {
   const AttentionScratch<V> scratch(block.scratch, head_width);
   if (length == 1) return attend_to_itself<V>(q, k, v, head_width, out);
 
-  for (std::size_t key = 0; key < length; key += kKeys) {
+  const float* bias =
+      op.bias == nullptr
+          ? nullptr
+          : op.bias + block.head * (2 * std::size_t{op.bias_reach} + 1) + op.bias_reach;
+  const bool windowed = op.window < length;
+  const TokenSpan wanted = looked_at(op, block.query_begin, block.query_end, length);
+
+  for (std::size_t key = wanted.begin / kKeys * kKeys; key < wanted.end; key += kKeys) {
     const std::size_t keys = length - key < kKeys ? length - key : kKeys;
-    pack_keys<V>(k + key * stride, stride, keys, head_width, scratch.keys);
+    // What is packed of the block: whole panels.
+    const std::size_t packed_begin = part_of_block(wanted, key, keys, kWidth).begin;
+    const std::size_t packed = keys - packed_begin;
+    pack_keys<V>(k + (key + packed_begin) * stride, stride, packed, head_width, scratch.keys);
     // Values that only one tile of queries will read are read where they are.
-    const bool copied = keys > V::kTileRows || head_width != padded;
-    if (copied) pack_values<V>(v + key * stride, stride, keys, head_width, scratch.values);
-    const float* values = copied ? scratch.values : v + key * stride;
+    const bool copied = packed > V::kTileRows || head_width != padded;
+    const float* values = v + (key + packed_begin) * stride;
+    if (copied) pack_values<V>(values, stride, packed, head_width, scratch.values);
+    if (copied) values = scratch.values;
     const std::size_t values_stride = copied ? padded : stride;
 
     for (std::size_t query = block.query_begin; query < block.query_end; query += V::kTileRows) {
       const std::size_t queries_left = block.query_end - query;
       const std::size_t rows = queries_left < V::kTileRows ? queries_left : V::kTileRows;
       const std::size_t state = query - block.query_begin;
+      const TokenSpan span = looked_at(op, query, query + rows, length);
+      const TokenSpan columns = part_of_block(span, key, keys, kWidth);
+      if (columns.end == 0) continue;
+      const bool first = span.begin >= key;  // block of keys with something for this tile
+      const std::size_t count = columns.end - columns.begin;
+      const std::size_t skipped = columns.begin - packed_begin;
 
-      for (std::size_t j = 0; j < keys; j += kWidth) {
-        const std::size_t columns = whole_vectors<V>(keys - j < kWidth ? keys - j : kWidth);
-        run_tile<V>(rows, columns / V::kLanes,
+      for (std::size_t j = 0; j < count; j += kWidth) {
+        const std::size_t left = packed - skipped - j;
+        const std::size_t panel = whole_vectors<V>(left < kWidth ? left : kWidth);
+        run_tile<V>(rows, panel / V::kLanes,
                     {.a = q + query * stride,
                      .a_stride = stride,
-                     .b = scratch.keys + j * head_width,
-                     .b_stride = columns,
+                     .b = scratch.keys + (skipped + j) * head_width,
+                     .b_stride = panel,
                      .count = head_width,
                      .c = scratch.weights + j,
                      .c_stride = kKeys,
@@ -201,22 +268,34 @@ void attention(const Attention& op, const AttentionBlock& block) {
 
       float fades[V::kTileRows];
       for (std::size_t r = 0; r < rows; ++r) {
-        fades[r] = softmax_row<V>(scratch.weights + r * kKeys, keys, scale, key == 0,
+        float* scores = scratch.weights + r * kKeys;
+        const std::size_t start = key + columns.begin;
+        if (bias != nullptr) {
+          add_bias<V>(
+              scores, count, scale,
+              bias + (static_cast<std::ptrdiff_t>(start) - static_cast<std::ptrdiff_t>(query + r)));
+        }
+        if (windowed) {
+          const TokenSpan own =
+              part_of_block(looked_at(op, query + r, query + r + 1, length), start, count, 1);
+          mask_row<V>(scores, count, own.begin, own.end);
+        }
+        fades[r] = softmax_row<V>(scores, count, bias != nullptr ? 1.0F : scale, first,
                                   scratch.largest[state + r], scratch.sum[state + r]);
       }
 
       float* y = scratch.y + state * padded;
       for (std::size_t d = 0; d < padded; d += kWidth) {
-        const std::size_t columns = padded - d < kWidth ? padded - d : kWidth;
-        run_tile<V>(rows, columns / V::kLanes,
+        const std::size_t width_left = padded - d < kWidth ? padded - d : kWidth;
+        run_tile<V>(rows, width_left / V::kLanes,
                     {.a = scratch.weights,
                      .a_stride = kKeys,
-                     .b = values + d,
+                     .b = values + skipped * values_stride + d,
                      .b_stride = values_stride,
-                     .count = keys,
+                     .count = count,
                      .c = y + d,
                      .c_stride = padded,
-                     .scale = key == 0 ? nullptr : fades});
+                     .scale = first ? nullptr : fades});
       }
     }
   }

@@ -31,8 +31,7 @@ void finish_tile(const LinearBlock& op, const float* sums, std::size_t sums_stri
       const std::size_t n = columns - j;
       const bool whole = n >= V::kLanes;
       auto y = V::add(V::load(sums + r * sums_stride + j), V::load(op.bias + column + j));
-      if (op.activation == Activation::kGelu) y = gelu<V>(y);
-      if (op.activation == Activation::kTanh) y = tanh<V>(y);
+      y = activate<V>(op.activation, y);
       if (op.residual != nullptr) {
         const float* residual = op.residual + at + j;
         y = V::add(y, whole ? V::load(residual) : V::load_first(residual, n));

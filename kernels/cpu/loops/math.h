@@ -10,6 +10,8 @@
 
 #include <cstddef>
 
+#include "kernels/activation.h"
+
 namespace nacelle::kernels::cpu {
 
 // e^x for x <= 0: at most 2 ulp; 0 where e^x is below the least normal float, 2^-126.
@@ -94,6 +96,40 @@ template <class V>
 typename V::Register gelu(typename V::Register x) {
   const auto half = V::mul(x, V::set1(0.5F));
   return V::mul(half, V::add(V::set1(1.0F), erf<V>(V::mul(x, V::set1(0.70710678F)))));
+}
+
+// The same with GPT-2's approximation of erf: x/2 (1 + tanh(sqrt(2/pi) (x + 0.044715 x^3))).
+template <class V>
+typename V::Register gelu_tanh(typename V::Register x) {
+  const auto cubic = V::fma(V::mul(x, x), V::set1(0.044715F), V::set1(1.0F));
+  const auto inside = V::mul(V::mul(x, V::set1(0.79788456F)), cubic);
+  return V::mul(V::mul(x, V::set1(0.5F)), V::add(V::set1(1.0F), tanh<V>(inside)));
+}
+
+// x / (1 + e^-x) as x/2 (1 + tanh(x/2)); cancels for x far below 0, as gelu does.
+template <class V>
+typename V::Register silu(typename V::Register x) {
+  const auto half = V::mul(x, V::set1(0.5F));
+  return V::fma(half, tanh<V>(half), half);
+}
+
+template <class V>
+typename V::Register activate(Activation activation, typename V::Register x) {
+  switch (activation) {
+    case Activation::kNone:
+      return x;
+    case Activation::kGelu:
+      return gelu<V>(x);
+    case Activation::kGeluTanh:
+      return gelu_tanh<V>(x);
+    case Activation::kRelu:
+      return V::max(V::zero(), x);  // NaN stays: max gives its second
+    case Activation::kSilu:
+      return silu<V>(x);
+    case Activation::kTanh:
+      return tanh<V>(x);
+  }
+  return x;
 }
 
 }  // namespace nacelle::kernels::cpu

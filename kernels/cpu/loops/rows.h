@@ -155,7 +155,9 @@ void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) 
   for (std::size_t t = token_begin; t < token_end; ++t) {
     while (op.offsets[sequence + 1] <= t) ++sequence;
     const std::size_t word = std::size_t{op.ids[t]} * op.width;
-    const std::size_t position = (t - op.offsets[sequence]) * op.width;
+    const std::size_t position =
+        (op.position_ids == nullptr ? t - op.offsets[sequence] : op.position_ids[t]) *
+        std::size_t{op.width};
     const std::size_t type = (op.types == nullptr ? 0 : std::size_t{op.types[t]}) * op.width;
     float* out = op.out + t * op.width;
     float sum = 0;

@@ -6,9 +6,11 @@
 #pragma once
 
 #include "kernels/cpu/loops/attention.h"
+#include "kernels/cpu/loops/gate.h"
 #include "kernels/cpu/loops/linear.h"
 #include "kernels/cpu/loops/math.h"
 #include "kernels/cpu/loops/pool.h"
+#include "kernels/cpu/loops/rotary.h"
 #include "kernels/cpu/loops/rows.h"
 #include "kernels/cpu/target.h"
 
@@ -30,9 +32,12 @@ constexpr Target make_target(const char* name) {
           .linear = linear<V>,
           .attention = attention<V>,
           .attention_scratch = attention_scratch<V>,
+          .rotary = rotary<V>,
+          .gate = gate<V>,
           .embed = embed<V>,
           .layer_norm = layer_norm<V>,
           .pool = pool<V>,
+          .normalize = normalize<V>,
           .exp_nonpositive = each<V, exp_nonpositive<V>>,
           .erf = each<V, erf<V>>,
           .tanh = each<V, tanh<V>>};
