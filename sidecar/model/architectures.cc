@@ -4,15 +4,12 @@
 #include <array>
 
 namespace nacelle::model {
-namespace {
 
-constexpr std::array kArchitectures = {
-    Architecture{"BertForSequenceClassification", load_bert_classifier},
-    Architecture{"BertModel", load_bert},
-};
-
-}  // namespace
-
-std::span<const Architecture> all_architectures() { return kArchitectures; }
+std::span<const Architecture> all_architectures() {
+  static const std::array kArchitectures = {
+      kBert, kCamembert, kDistilBert, kElectra, kModernBert, kMpnet, kRoberta, kXlmRoberta,
+  };
+  return kArchitectures;
+}
 
 }  // namespace nacelle::model

@@ -1,35 +1,43 @@
-// The architectures that this version runs, by the name that config.json gives.
+// The architectures that this version runs. One is three functions: what its config.json says, and
+// how the tensors of its encoder and of its classifier are named. All else is shared.
 #pragma once
 
-#include <memory>
+#include <cstdint>
 #include <span>
-#include <string>
 #include <string_view>
 
-#include "sidecar/files/json.h"
-#include "sidecar/model/model.h"
+#include "sidecar/model/classifier.h"
+#include "sidecar/model/encoder.h"
+#include "sidecar/model/fields.h"
+#include "sidecar/model/weights.h"
 
 namespace nacelle::model {
 
-// A model's folder and its config.json, as a loader gets them.
-struct Folder {
-  std::string path;
-  std::string config_path;
-  files::Json config;
-};
-
-// One line of the list in architectures.cc.
 struct Architecture {
+  // What config.json's "architectures" starts with: "Bert" of "BertForSequenceClassification".
   std::string_view name;
-  base::Result<std::unique_ptr<Model>> (*load)(const Folder& folder, kernels::Backend& backend);
+
+  // Reads and checks the config; problems are in `fields`.
+  EncoderConfig (*config)(Fields& fields);
+  // The encoder's tensors; problems are in `weights`. `fields` is of a config that has passed.
+  EncoderWeights (*encoder)(Weights& weights, const EncoderConfig& config, Fields& fields);
+  // The head of <name>ForSequenceClassification for so many labels; problems are in `weights` and
+  // in `fields`.
+  Classifier (*classifier)(Weights& weights, const EncoderConfig& config, std::uint32_t labels,
+                           Fields& fields);
 };
 
-// All architectures, by name.
+// All architectures.
 std::span<const Architecture> all_architectures();
 
-// The loaders, one file each: bert.cc.
-base::Result<std::unique_ptr<Model>> load_bert(const Folder& folder, kernels::Backend& backend);
-base::Result<std::unique_ptr<Model>> load_bert_classifier(const Folder& folder,
-                                                          kernels::Backend& backend);
+// One file each.
+extern const Architecture kBert;        // bert.cc
+extern const Architecture kCamembert;   // roberta.cc
+extern const Architecture kDistilBert;  // distilbert.cc
+extern const Architecture kElectra;     // electra.cc
+extern const Architecture kModernBert;  // modernbert.cc
+extern const Architecture kMpnet;       // mpnet.cc
+extern const Architecture kRoberta;     // roberta.cc
+extern const Architecture kXlmRoberta;  // roberta.cc
 
 }  // namespace nacelle::model

@@ -3,6 +3,10 @@
 
 namespace nacelle::model {
 
+std::string shown(const files::Json& value) {
+  return files::in_quotes(value.is_string() ? value.get<std::string>() : value.dump());
+}
+
 Fields::Fields(const files::Json& object, const std::string& file) : object_(object), file_(file) {
   if (!object.is_object()) {
     error_ = base::Error{base::Code::kInvalid, file + ": not a JSON object"};

@@ -14,6 +14,9 @@
 
 namespace nacelle::model {
 
+// A value fit for a message: in quotes once, shortened.
+std::string shown(const files::Json& value);
+
 class Fields {
  public:
   // `file` stands before every message. Both outlive this object.

@@ -4,8 +4,36 @@
 #include "sidecar/model/fields.h"
 
 namespace nacelle::model {
+namespace {
 
-base::Result<Labels> read_labels(const files::Json& config, const std::string& file) {
+// The class in the places where sentence-transformers has kept it.
+std::string find_score_class(Fields& fields, const std::string& otherwise) {
+  if (const files::Json* own = fields.find("sentence_transformers"); own != nullptr) {
+    const auto name = own->is_object() ? own->find("activation_fn") : own->end();
+    if (name != own->end() && name->is_string()) return name->get<std::string>();
+  }
+  const std::string older = fields.text("sbert_ce_default_activation_function", "");
+  return older.empty() ? otherwise : older;
+}
+
+ScoreFunction read_score(Fields& fields, const std::string& score_class) {
+  const std::string name = find_score_class(fields, score_class);
+  // As sentence-transformers, which runs no code but torch's: other packages' classes are not used.
+  if (name.starts_with("torch.")) {
+    if (name.ends_with(".Identity")) return ScoreFunction::kNone;
+    if (name.ends_with(".Sigmoid")) return ScoreFunction::kSigmoid;
+    if (name.ends_with(".Softmax")) return ScoreFunction::kSoftmax;
+    fields.refuse("activation_fn", files::in_quotes(name) +
+                                       " is not supported; this version knows torch.nn's "
+                                       "Identity, Sigmoid and Softmax");
+  }
+  return ScoreFunction::kSigmoid;
+}
+
+}  // namespace
+
+base::Result<Labels> read_labels(const files::Json& config, const std::string& file,
+                                 const std::string& score_class) {
   Fields fields(config, file);
   Labels labels;
   const files::Json* map = fields.find("id2label");
@@ -30,13 +58,17 @@ base::Result<Labels> read_labels(const files::Json& config, const std::string& f
     }
   }
   const std::string problem = fields.text("problem_type", "single_label_classification");
-  if (problem != "single_label_classification" && problem != "multi_label_classification") {
+  const bool one = labels.names.size() == 1;
+  if (problem != "single_label_classification" && problem != "multi_label_classification" &&
+      !(one && problem == "regression")) {
     fields.refuse("problem_type", files::in_quotes(problem) +
                                       " is not supported; this version knows "
                                       "single_label_classification and multi_label_classification");
   }
+  labels.multi_label = problem == "multi_label_classification" || one;
+  labels.score = labels.multi_label ? ScoreFunction::kSigmoid : ScoreFunction::kSoftmax;
+  if (one) labels.score = read_score(fields, score_class);
   if (const auto status = fields.status(); !status) return status.error();
-  labels.multi_label = problem == "multi_label_classification" || labels.names.size() == 1;
   return labels;
 }
 

@@ -1,5 +1,5 @@
-// A model: text in through its tokenizer, rows of floats out. One file per architecture implements
-// it as calls of ops on a backend; architectures.cc lists them.
+// A model: text in through its tokenizer, rows of floats out. One file per architecture says
+// what is particular about it; architectures.cc lists them.
 //
 // A model is a sequence of short steps on a backend that others use too: run() is called by one
 // thread at a time, with a batch that fits the limits of its Info.
@@ -11,6 +11,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "kernels/kernels.h"
@@ -25,13 +26,25 @@ enum class Task : std::uint8_t {
   kClassify = 2,  // a score per label and text
 };
 
+// How a logit becomes a score.
+enum class ScoreFunction : std::uint8_t { kNone, kSigmoid, kSoftmax };
+
 // What is known after load. Everything a client needs to read results comes from here.
 struct Info {
   std::string architecture;         // "BertForSequenceClassification"
   std::uint32_t embed_width = 0;    // floats per text for kEmbed
   std::vector<std::string> labels;  // by index, for kClassify; empty when it has no such head
   bool multi_label = false;         // scores by sigmoid instead of softmax (problem_type)
-  std::uint32_t tokens_max = 0;     // per text, special tokens included
+  // A cross-encoder: its one label scores a pair of texts (query, document), each encoded as the
+  // tokenizer's template for pairs says, through `score`. kNone then means that the logit is the
+  // score. Of other classifiers `score` repeats what multi_label says.
+  bool reranks = false;
+  ScoreFunction score = ScoreFunction::kSoftmax;
+  // Texts to put before a text to embed, by what it is for: ("query", "query: "). Of the default,
+  // used when a caller names none, the name is here; empty when there is no default.
+  std::vector<std::pair<std::string, std::string>> prompts;
+  std::string default_prompt;
+  std::uint32_t tokens_max = 0;  // per text, special tokens included
   std::uint64_t parameters = 0;
   std::uint64_t memory_bytes = 0;  // packed weights plus workspace, without the file's mapping
   std::string digest;              // SHA-256 of the files that decide the answers, lower-case hex
@@ -63,9 +76,9 @@ class Model {
   virtual base::Status run(Task task, const Packed& batch, std::span<float* const> rows) = 0;
 };
 
-// Loads a Hugging Face directory (config.json, model.safetensors, tokenizer.json, and
-// modules.json with its pooling when there is one). `backend` outlives the model. Errors name the
-// file and what to do.
+// Loads a Hugging Face directory (config.json, model.safetensors or its shards, tokenizer.json, and
+// sentence-transformers' modules when there are any). `backend` outlives the model. Errors name
+// the file and what to do.
 base::Result<std::unique_ptr<Model>> load(const std::string& directory, kernels::Backend& backend);
 
 }  // namespace nacelle::model

@@ -6,15 +6,21 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <filesystem>
+#include <system_error>
 #include <utility>
 
 #include "kernels/element.h"
 #include "sidecar/files/json.h"
+#include "sidecar/model/fields.h"
+#include "sidecar/store/store.h"
 
 namespace nacelle::model {
 namespace {
 
 using kernels::ElementType;
+
+constexpr std::size_t kIndexSizeMax = 16 << 20;  // bytes; a line of 100 for each tensor
 
 std::optional<ElementType> element_type(std::string_view dtype) {
   if (dtype == "F32") return ElementType::kF32;
@@ -47,29 +53,93 @@ void append_floats(const files::TensorView& view, std::vector<float>& out) {
   }
 }
 
+// What model.safetensors.index.json says.
+struct Index {
+  std::vector<std::string> names;                            // of the shards, each once
+  std::map<std::string, std::size_t, std::less<>> shard_of;  // a tensor's place in `names`
+};
+
+base::Result<Index> read_index(const std::string& path) {
+  const auto refuse = [&](const std::string& problem) {
+    return base::Error{base::Code::kInvalid, path + ": weight_map: " + problem};
+  };
+  const auto json = files::read_json(path, kIndexSizeMax);
+  if (!json) return json.error();
+  if (!json->is_object()) return refuse("the file is not a JSON object");
+  const auto map = json->find("weight_map");
+  if (map == json->end() || !map->is_object() || map->empty()) {
+    return refuse("must map tensors to files");
+  }
+  Index index;
+  for (const auto& [tensor, file] : map->items()) {
+    if (!file.is_string() || !store::is_shard(file.get_ref<const std::string&>())) {
+      return refuse(files::in_quotes(tensor) + " is in " + shown(file) +
+                    "; a shard is a file named model-<...>.safetensors in the same folder");
+    }
+    const auto& name = file.get_ref<const std::string&>();
+    const auto at = std::ranges::find(index.names, name);
+    index.shard_of[tensor] = static_cast<std::size_t>(at - index.names.begin());
+    if (at == index.names.end()) index.names.push_back(name);
+    if (index.names.size() > Weights::kShardsMax) {
+      return refuse("names more than " + std::to_string(Weights::kShardsMax) + " files");
+    }
+  }
+  return index;
+}
+
 }  // namespace
 
-base::Result<Weights> Weights::open(const std::string& path, kernels::Backend& backend) {
-  auto file = files::Safetensors::open(path);
-  if (!file) return file.error();
+base::Result<Weights> Weights::open(const std::string& directory, kernels::Backend& backend) {
   Weights weights;
-  weights.file_ = std::move(*file);
   weights.backend_ = &backend;
+  const std::string index = directory + "/" + store::kWeightsIndexFile;
+  std::error_code ignored;
+  if (!std::filesystem::exists(directory + "/" + store::kWeightsFile, ignored) &&
+      std::filesystem::exists(index, ignored)) {
+    auto shards = read_index(index);
+    if (!shards) return shards.error();
+    for (const std::string& name : shards->names) {
+      auto file = files::Safetensors::open(directory + "/" + name);
+      if (!file) return file.error().in("opening a shard that " + index + " names");
+      weights.files_.push_back(std::move(*file));
+    }
+    weights.shards_ = std::move(shards->shard_of);
+    return weights;
+  }
+  auto file = files::Safetensors::open(directory + "/" + store::kWeightsFile);
+  if (!file) {
+    if (file.error().code != base::Code::kNotFound) return file.error();
+    return base::Error{base::Code::kNotFound,
+                       file.error().message + ": weights must be in " + store::kWeightsFile +
+                           ", or in the shards of " + store::kWeightsIndexFile +
+                           "; other formats (pytorch_model.bin, ...) must be converted"};
+  }
+  weights.files_.push_back(std::move(*file));
   return weights;
+}
+
+Weights::Place Weights::look_up(std::string_view name) const {
+  const files::Safetensors* file = &files_.front();
+  if (!shards_.empty()) {
+    const auto shard = shards_.find(name);
+    if (shard == shards_.end()) return {file, nullptr};
+    file = &files_[shard->second];
+  }
+  return {file, file->find(name)};
 }
 
 const files::TensorView* Weights::find(const std::string& name,
                                        std::span<const std::uint64_t> shape) {
   if (error_) return nullptr;
-  const files::TensorView* view = file_.find(name);
+  const auto [file, view] = look_up(name);
   if (view == nullptr) {
-    error_ = base::Error{base::Code::kInvalid, file_.path() + ": tensor \"" + name +
+    error_ = base::Error{base::Code::kInvalid, file->path() + ": tensor \"" + name +
                                                    "\" is missing; it must have shape " +
                                                    shape_text(shape)};
     return nullptr;
   }
   if (!element_type(view->dtype) || !std::ranges::equal(view->shape, shape)) {
-    error_ = base::Error{base::Code::kInvalid, file_.path() + ": tensor \"" + name + "\" at byte " +
+    error_ = base::Error{base::Code::kInvalid, file->path() + ": tensor \"" + name + "\" at byte " +
                                                    std::to_string(view->file_offset) +
                                                    ": expected F32, F16 or BF16 of " + "shape " +
                                                    shape_text(shape) + ", found " + view->dtype +
@@ -100,9 +170,30 @@ std::vector<float> Weights::vector(const std::string& name, std::uint32_t size) 
   return out;
 }
 
+std::vector<float> Weights::matrix(const std::string& name, std::uint32_t rows,
+                                   std::uint32_t columns) {
+  const std::array<std::uint64_t, 2> shape{rows, columns};
+  std::vector<float> out;
+  if (const files::TensorView* view = find(name, shape)) append_floats(*view, out);
+  memory_bytes_ += out.size() * sizeof(float);
+  return out;
+}
+
+Norm Weights::norm(const std::string& name, std::uint32_t width, Bias bias) {
+  const bool old = has(name + ".gamma");
+  Norm norm;
+  norm.gamma = vector(name + (old ? ".gamma" : ".weight"), width);
+  if (bias == Bias::kPresent) {
+    norm.beta = vector(name + (old ? ".beta" : ".bias"), width);
+  } else {
+    norm.beta.assign(width, 0.0F);
+  }
+  return norm;
+}
+
 std::unique_ptr<kernels::PackedLinear> Weights::linear(const std::string& prefix, LayerNames parts,
-                                                       std::uint32_t outputs,
-                                                       std::uint32_t inputs) {
+                                                       std::uint32_t outputs, std::uint32_t inputs,
+                                                       Bias has_bias) {
   const std::array<std::uint64_t, 2> shape{outputs, inputs};
   const std::array<std::uint64_t, 1> bias_shape{outputs};
   std::vector<const files::TensorView*> views;
@@ -110,8 +201,10 @@ std::unique_ptr<kernels::PackedLinear> Weights::linear(const std::string& prefix
   for (const std::string_view part : parts) {
     const std::string name = prefix + std::string(part);
     views.push_back(find(name + ".weight", shape));
+    if (views.back() == nullptr) return nullptr;
+    if (has_bias == Bias::kNone) continue;
     const files::TensorView* bias_view = find(name + ".bias", bias_shape);
-    if (views.back() == nullptr || bias_view == nullptr) return nullptr;
+    if (bias_view == nullptr) return nullptr;
     append_floats(*bias_view, bias);
   }
 
@@ -136,9 +229,9 @@ std::unique_ptr<kernels::PackedLinear> Weights::linear(const std::string& prefix
     }
     stacked.data = bytes.data();
   }
-  auto packed = backend_->pack({.weights = stacked, .bias = bias.data()});
+  auto packed = backend_->pack({.weights = stacked, .bias = bias.empty() ? nullptr : bias.data()});
   if (!packed) {
-    error_ = packed.error().in("packing " + file_.path() + ": " + prefix + std::string(parts[0]));
+    error_ = packed.error().in("packing " + prefix + std::string(parts[0]));
     return nullptr;
   }
   // Backends pack as floats; what they add to round up is not counted.
@@ -147,9 +240,12 @@ std::unique_ptr<kernels::PackedLinear> Weights::linear(const std::string& prefix
 }
 
 void Weights::drop_pages() {
-  const std::span<const std::byte> bytes = file_.file_bytes();
-  // Only advice: a refusal costs memory, not correctness. The pages are the file's own, unchanged.
-  static_cast<void>(madvise(const_cast<std::byte*>(bytes.data()), bytes.size(), MADV_DONTNEED));
+  for (const files::Safetensors& file : files_) {
+    const std::span<const std::byte> bytes = file.file_bytes();
+    // Only advice: a refusal costs memory, not correctness. The pages are the file's own,
+    // unchanged.
+    static_cast<void>(madvise(const_cast<std::byte*>(bytes.data()), bytes.size(), MADV_DONTNEED));
+  }
 }
 
 }  // namespace nacelle::model

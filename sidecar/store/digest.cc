@@ -17,9 +17,9 @@ namespace {
 namespace fs = std::filesystem;
 
 // Sorted, so that the order does not depend on the file system.
-constexpr std::array kRootFiles = {kConfigFile,    kWeightsFile,
-                                   "modules.json", "sentence_bert_config.json",
-                                   kTokenizerFile, "tokenizer_config.json"};
+constexpr std::array kRootFiles = {
+    kConfigFile,    "config_sentence_transformers.json", kWeightsFile,   kWeightsIndexFile,
+    "modules.json", "sentence_bert_config.json",         kTokenizerFile, "tokenizer_config.json"};
 
 constexpr base::Code kHashFailed = base::Code::kInternal;
 
@@ -74,7 +74,7 @@ base::Result<std::vector<std::string>> names_of(const std::string& directory) {
     return base::Error{base::Code::kNotFound,
                        "no model at " + directory + ": a model is a folder with " + kConfigFile};
   }
-  std::vector<std::string> modules;
+  std::vector<std::string> others;
   std::size_t seen = 0;
   fs::directory_iterator folder(directory, failure);
   for (; !failure && folder != fs::directory_iterator(); folder.increment(failure)) {
@@ -84,20 +84,29 @@ base::Result<std::vector<std::string>> names_of(const std::string& directory) {
                                                     " entries: this is no model's folder"};
     }
     std::error_code ignored;
-    const fs::path file = folder->path() / kConfigFile;
-    if (fs::exists(file, ignored)) {
-      modules.push_back(folder->path().filename().string() + "/" + kConfigFile);
+    const std::string name = folder->path().filename().string();
+    if (is_shard(name)) others.push_back(name);
+    if (!fs::exists(folder->path() / kConfigFile, ignored)) continue;
+    others.push_back(name + "/" + kConfigFile);
+    if (fs::exists(folder->path() / kWeightsFile, ignored)) {
+      others.push_back(name + "/" + kWeightsFile);
     }
   }
   if (failure) {
     return base::Error{base::Code::kUnavailable, directory + ": " + failure.message()};
   }
-  std::sort(modules.begin(), modules.end());
-  names.insert(names.end(), modules.begin(), modules.end());
+  std::sort(others.begin(), others.end());
+  names.insert(names.end(), others.begin(), others.end());
   return names;
 }
 
 }  // namespace
+
+bool is_shard(std::string_view name) {
+  return name.starts_with("model-") && name.ends_with(".safetensors") &&
+         name.size() <= kEntryNameMax && name.find('/') == std::string_view::npos &&
+         name.find('\0') == std::string_view::npos;
+}
 
 base::Result<std::string> digest(const std::string& directory) {
   const auto names = names_of(directory);

@@ -7,6 +7,7 @@
 
 #include <cstddef>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "sidecar/base/result.h"
@@ -17,7 +18,12 @@ inline constexpr std::size_t kEntriesMax = 10'000;    // sub-folders looked at i
 inline constexpr std::size_t kEntryNameMax = 255;     // bytes, as file systems have it
 inline constexpr char kConfigFile[] = "config.json";  // what makes a folder a model
 inline constexpr char kWeightsFile[] = "model.safetensors";
+inline constexpr char kWeightsIndexFile[] = "model.safetensors.index.json";  // names the shards
 inline constexpr char kTokenizerFile[] = "tokenizer.json";
+
+// Whether `name` is one of a model's weights files where there are several:
+// "model-<...>.safetensors", a plain file name.
+[[nodiscard]] bool is_shard(std::string_view name);
 
 class Store {
  public:
@@ -45,9 +51,11 @@ class Store {
 //
 // Hashed: for each file in order, the length of its name, the name, the length of its content, the
 // content; lengths are 64-bit little-endian. The files are the ones of this list that exist
-// (config.json, model.safetensors, modules.json, sentence_bert_config.json, tokenizer.json,
-// tokenizer_config.json), then <folder>/config.json of each sub-folder by name, which is where
-// sentence-transformers keeps a module's settings. README and licence files change nothing.
+// (config.json, config_sentence_transformers.json, model.safetensors, model.safetensors.index.json,
+// modules.json, sentence_bert_config.json, tokenizer.json, tokenizer_config.json), then, by name,
+// the shards, and <folder>/config.json and <folder>/model.safetensors of each sub-folder that has
+// a config.json, which is where sentence-transformers keeps its modules. README and licence files
+// change nothing.
 base::Result<std::string> digest(const std::string& directory);
 
 }  // namespace nacelle::store

@@ -1,0 +1,31 @@
+// A sequence classifier's head: a pooled token vector to one logit per label.
+//
+//   pooled -> dense -> activation (-> norm) -> out
+#pragma once
+
+#include <memory>
+
+#include "kernels/kernels.h"
+#include "sidecar/model/encoder.h"
+#include "sidecar/model/weights.h"
+
+namespace nacelle::model {
+
+struct Classifier {
+  kernels::Pooling pooling = kernels::Pooling::kFirst;
+  std::unique_ptr<kernels::PackedLinear> dense;  // width -> width
+  kernels::Activation activation = kernels::Activation::kNone;
+  Norm norm;                                   // empty for none
+  std::unique_ptr<kernels::PackedLinear> out;  // width -> labels
+};
+
+// Floats of workspace for one sequence of `width` floats and so many labels.
+constexpr std::size_t classifier_floats(std::size_t width, std::size_t labels) {
+  return 2 * width + labels;
+}
+
+// The logits of a wave, [sequences, labels], inside `space`: kWaveSequences * classifier_floats().
+const float* classify(const Classifier& head, const Encoder::Wave& wave,
+                      const EncoderConfig& config, float* space, kernels::Backend& backend);
+
+}  // namespace nacelle::model

@@ -1,0 +1,42 @@
+// RoBERTa: Liu et al. 2019 (arXiv 1907.11692), and XLM-RoBERTa and CamemBERT, which differ from it
+// in name and vocabulary only. A BERT whose positions begin behind the padding token's id.
+#include "sidecar/model/architectures.h"
+#include "sidecar/model/bert_layers.h"
+
+namespace nacelle::model {
+namespace {
+
+constexpr std::uint32_t kPadDefault = 1;
+
+EncoderConfig read_config(Fields& fields) {
+  EncoderConfig config = read_encoder_config(fields);
+  require_absolute_positions(fields);
+  config.types = read_types(fields);
+  read_padded_positions(fields, kPadDefault, config);
+  return config;
+}
+
+EncoderWeights read_encoder(Weights& weights, const EncoderConfig& config, Fields& /*fields*/) {
+  return read_bert_encoder(weights, "roberta.", config);
+}
+
+Classifier read_classifier(Weights& weights, const EncoderConfig& config, std::uint32_t labels,
+                           Fields& /*fields*/) {
+  return {.dense = weights.linear("classifier.dense", config.width, config.width),
+          .activation = kernels::Activation::kTanh,
+          .norm = {},
+          .out = weights.linear("classifier.out_proj", labels, config.width)};
+}
+
+constexpr Architecture named(std::string_view name) {
+  return {
+      .name = name, .config = read_config, .encoder = read_encoder, .classifier = read_classifier};
+}
+
+}  // namespace
+
+const Architecture kCamembert = named("Camembert");
+const Architecture kRoberta = named("Roberta");
+const Architecture kXlmRoberta = named("XLMRoberta");
+
+}  // namespace nacelle::model
