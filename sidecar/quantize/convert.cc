@@ -8,7 +8,9 @@
 #include <cerrno>
 #include <filesystem>
 #include <fstream>
+#include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <span>
 #include <string_view>
@@ -117,15 +119,16 @@ base::Result<std::vector<Plan>> plan(const Conversion& conversion, const Source&
     const auto found = source.tensors().find(name);
     if (found == source.tensors().end() || found->second->shape.size() != 2 ||
         !element_type(found->second->dtype)) {
-      return Error{Code::kInvalid, source.path() + ": there is no layer " + files::in_quotes(layer) +
+      return Error{Code::kInvalid, source.path() + ": there is no layer " +
+                                       files::in_quotes(layer) +
                                        " with a matrix of F32, F16 or BF16"};
     }
     if (std::ranges::find(conversion.keep, layer) == conversion.keep.end()) layers.insert(name);
   }
   for (const std::string& layer : conversion.keep) {
     if (std::ranges::find(conversion.layers, layer) == conversion.layers.end()) {
-      return Error{Code::kInvalid, source.path() + ": there is no layer " + files::in_quotes(layer) +
-                                       " to keep as it is"};
+      return Error{Code::kInvalid, source.path() + ": there is no layer " +
+                                       files::in_quotes(layer) + " to keep as it is"};
     }
   }
   std::vector<Plan> plans;
@@ -147,7 +150,9 @@ std::vector<files::TensorEntry> entries_of(const std::vector<Plan>& plans, Schem
   std::vector<files::TensorEntry> entries;
   for (const Plan& plan : plans) {
     switch (plan.change) {
-      case Change::kNone: entries.push_back({plan.name, plan.view->dtype, plan.view->shape}); break;
+      case Change::kNone:
+        entries.push_back({plan.name, plan.view->dtype, plan.view->shape});
+        break;
       case Change::kHalf:
         entries.push_back({plan.name, scheme == Scheme::kF16 ? "F16" : "BF16", plan.view->shape});
         break;
@@ -177,8 +182,8 @@ base::Status write(const Source& source, const Plan& plan, Scheme scheme,
   std::vector<float> after;
   if (plan.change == Change::kHalf) {
     std::vector<std::uint16_t> halves;
-    const bool fits = scheme == Scheme::kF16 ? round_to_f16(before, halves)
-                                             : round_to_bf16(before, halves);
+    const bool fits =
+        scheme == Scheme::kF16 ? round_to_f16(before, halves) : round_to_bf16(before, halves);
     if (!fits) return unfit(source, plan, scheme);
     for (const std::uint16_t half : halves) {
       after.push_back(scheme == Scheme::kF16 ? kernels::float_from_f16(half)
@@ -201,8 +206,11 @@ base::Status write(const Source& source, const Plan& plan, Scheme scheme,
 // What a reader of the compressed-tensors format must be told.
 Json quantization_config(const std::vector<std::string>& keep) {
   const auto eight_bits = [](const char* strategy, bool dynamic) {
-    return Json{{"num_bits", 8},          {"type", "int"},        {"symmetric", true},
-                {"strategy", strategy}, {"dynamic", dynamic}};
+    return Json{{"num_bits", 8},
+                {"type", "int"},
+                {"symmetric", true},
+                {"strategy", strategy},
+                {"dynamic", dynamic}};
   };
   return {{"quant_method", "compressed-tensors"},
           {"format", "int-quantized"},
@@ -243,32 +251,59 @@ bool is_weights(const std::string& name) {
          std::ranges::any_of(kEndings, [&](std::string_view end) { return name.ends_with(end); });
 }
 
+// The entries of `folder` in the order of their names.
+base::Result<std::vector<fs::directory_entry>> entries_in(const fs::path& folder) {
+  std::vector<fs::directory_entry> found;
+  std::error_code failure;
+  fs::directory_iterator entries(folder, failure);
+  for (; !failure && entries != fs::directory_iterator(); entries.increment(failure)) {
+    found.push_back(*entries);
+    if (found.size() > kFilesMax) {
+      return Error{Code::kTooLarge, folder.string() + ": has more than " +
+                                        std::to_string(kFilesMax) +
+                                        " entries: this is no model's folder"};
+    }
+  }
+  if (failure) return broken(folder.string(), failure);
+  std::sort(found.begin(), found.end());
+  return found;
+}
+
+// The plain files of `source` that `wanted` names.
+base::Status copy_files(const fs::path& source, const fs::path& target,
+                        const std::function<bool(const std::string&)>& wanted) {
+  const auto entries = entries_in(source);
+  if (!entries) return entries.error();
+  for (const fs::directory_entry& entry : *entries) {
+    std::error_code failure;
+    const std::string name = entry.path().filename().string();
+    if (!entry.is_regular_file(failure) || !wanted(name)) continue;
+    if (!fs::copy_file(entry.path(), target / name, failure)) {
+      return broken("copying " + entry.path().string(), failure);
+    }
+  }
+  return base::ok();
+}
+
 // The other files, and the folders that sentence-transformers keeps a module each in, which have a
 // config.json. Their weights are small and stay as they are.
 base::Status copy_others(const std::string& source, const std::string& target) {
-  std::size_t seen = 0;
-  std::error_code failure;
-  const auto each = [&](const fs::path& folder, const auto& visit) {
-    fs::directory_iterator entries(folder, failure);
-    for (; !failure && entries != fs::directory_iterator(); entries.increment(failure)) {
-      if (++seen > kFilesMax) failure = std::make_error_code(std::errc::too_many_files_open);
-      if (!failure) visit(*entries);
-    }
-  };
-  each(source, [&](const fs::directory_entry& entry) {
-    const std::string name = entry.path().filename().string();
-    if (entry.is_regular_file()) {
-      const bool written = name == store::kConfigFile || name == kReportFile || is_weights(name);
-      if (!written) fs::copy_file(entry.path(), fs::path(target) / name, failure);
-    } else if (entry.is_directory() && fs::exists(entry.path() / store::kConfigFile)) {
-      fs::create_directory(fs::path(target) / name, failure);
-      each(entry.path(), [&](const fs::directory_entry& inner) {
-        if (!inner.is_regular_file()) return;
-        fs::copy_file(inner.path(), fs::path(target) / name / inner.path().filename(), failure);
-      });
-    }
+  base::Status status = copy_files(source, target, [](const std::string& name) {
+    return name != store::kConfigFile && name != kReportFile && !is_weights(name);
   });
-  if (failure) return broken("copying " + source + " to " + target, failure);
+  if (!status) return status;
+  const auto entries = entries_in(source);
+  if (!entries) return entries.error();
+  for (const fs::directory_entry& entry : *entries) {
+    std::error_code failure;
+    if (!entry.is_directory(failure) || !fs::exists(entry.path() / store::kConfigFile, failure)) {
+      continue;
+    }
+    const fs::path module = fs::path(target) / entry.path().filename();
+    if (!fs::create_directory(module, failure)) return broken(module.string(), failure);
+    status = copy_files(entry.path(), module, [](const std::string&) { return true; });
+    if (!status) return status;
+  }
   return base::ok();
 }
 
@@ -296,9 +331,9 @@ base::Result<std::vector<LayerDistance>> fill(const Conversion& conversion,
   if (!source) return source.error();
   const auto plans = plan(conversion, *source);
   if (!plans) return plans.error();
-  auto writer = files::SafetensorsWriter::create(folder + "/" + store::kWeightsFile,
-                                                 entries_of(*plans, conversion.scheme),
-                                                 {{"format", "pt"}});
+  auto writer =
+      files::SafetensorsWriter::create(folder + "/" + store::kWeightsFile,
+                                       entries_of(*plans, conversion.scheme), {{"format", "pt"}});
   if (!writer) return writer.error();
   std::vector<LayerDistance> distances;
   for (const Plan& plan : *plans) {
@@ -318,8 +353,7 @@ base::Result<std::vector<LayerDistance>> fill(const Conversion& conversion,
 base::Result<std::vector<LayerDistance>> convert(const Conversion& conversion) {
   std::error_code failure;
   if (fs::exists(conversion.target, failure)) {
-    return Error{Code::kInvalid,
-                 conversion.target + ": exists; remove it, or choose another name"};
+    return Error{Code::kInvalid, conversion.target + ": exists; remove it, or choose another name"};
   }
   const std::string partial = conversion.target + ".partial";
   fs::remove_all(partial, failure);  // of a run that was cut short

@@ -30,8 +30,9 @@ struct Conversion {
 };
 
 // Every converted layer's distance from its source, worst first. The target appears whole or not at
-// all, whenever the process dies: it is written as <target>.partial and renamed. kInvalid for weights
-// that are not finite or do not fit the scheme, kUnavailable when the disk does not take it.
+// all, whenever the process dies: it is written as <target>.partial and renamed. kInvalid for
+// weights that are not finite or do not fit the scheme, kUnavailable when the disk does not take
+// it.
 base::Result<std::vector<LayerDistance>> convert(const Conversion& conversion);
 
 }  // namespace nacelle::quantize

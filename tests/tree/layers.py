@@ -36,8 +36,9 @@ MODULES = (
     Module("sidecar/model", ("sidecar/model/model.h",),
            (*BASE, "kernels", "sidecar/files", "sidecar/store", "sidecar/tokenizer")),
     Module("sidecar/quantize",
-           ("sidecar/quantize/gate.h", "sidecar/quantize/report.h", "sidecar/quantize/scheme.h"),
-           (*BASE, "kernels", "sidecar/files")),
+           ("sidecar/quantize/convert.h", "sidecar/quantize/gate.h", "sidecar/quantize/report.h",
+            "sidecar/quantize/scheme.h"),
+           (*BASE, "kernels", "sidecar/files", "sidecar/store")),
     # The operator's side.
     Module("sidecar/control",
            ("sidecar/control/api.h", "sidecar/control/server.h", "sidecar/control/verbs.h"),
