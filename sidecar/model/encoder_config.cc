@@ -85,16 +85,15 @@ void require_absolute_positions(Fields& fields) {
   }
 }
 
-void read_padded_positions(Fields& fields, std::uint32_t pad_default, EncoderConfig& config) {
-  const std::uint32_t pad = fields.count("pad_token_id", 0, kVocabularyMax, pad_default);
-  if (pad + 1 >= config.positions) {
+void begin_positions_behind(std::uint32_t pad_id, Fields& fields, EncoderConfig& config) {
+  if (config.positions < 2 || pad_id > config.positions - 2) {
     fields.refuse("max_position_embeddings",
-                  std::to_string(config.positions) + " leaves no position behind pad_token_id, " +
-                      std::to_string(pad) + ", where this architecture's positions begin");
+                  std::to_string(config.positions) + " leaves no position behind padding of id " +
+                      std::to_string(pad_id) + ", where this architecture's positions begin");
     return;
   }
-  config.pad_id = pad;
-  config.tokens_max = config.positions - pad - 1;
+  config.pad_id = pad_id;
+  config.tokens_max = config.positions - pad_id - 1;
 }
 
 }  // namespace nacelle::model

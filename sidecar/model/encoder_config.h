@@ -46,14 +46,14 @@ struct ConfigNames {
 // they keep every product of two in 64 bits. Problems are in `fields`.
 EncoderConfig read_encoder_config(Fields& fields, const ConfigNames& names = {});
 
-// A table of types, of which type_vocab_size has at least one row.
+// type_vocab_size: rows of the table of token types.
 std::uint32_t read_types(Fields& fields);
 
 // Refuses other positions than absolute ones (position_embedding_type).
 void require_absolute_positions(Fields& fields);
 
-// pad_token_id as pad_id, with the rows that are then left for tokens.
-void read_padded_positions(Fields& fields, std::uint32_t pad_default, EncoderConfig& config);
+// Sets pad_id, and tokens_max to the rows that are then left for tokens.
+void begin_positions_behind(std::uint32_t pad_id, Fields& fields, EncoderConfig& config);
 
 // An activation by the name that transformers gives it ("gelu", "gelu_new", "relu", "silu", ...).
 kernels::Activation read_activation(Fields& fields, const char* name, std::string_view fallback);

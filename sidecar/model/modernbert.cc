@@ -1,6 +1,9 @@
 // ModernBERT: Warner et al. 2024 (arXiv 2412.13663). Norms before the sublayers, rotary positions,
 // a gated feed-forward part, and layers that see a window only, with a rotary base of their own.
+#include <array>
 #include <cmath>
+#include <string>
+#include <vector>
 
 #include "sidecar/model/architectures.h"
 

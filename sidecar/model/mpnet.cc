@@ -15,8 +15,8 @@ constexpr PostNormNames kNames = {
     .mix_norm = "attention.LayerNorm",
 };
 
-// Fixed in transformers' code: padding_idx of the embeddings, and the buckets that its encoder asks
-// for whatever relative_attention_num_buckets is.
+// Fixed in transformers' code, whatever pad_token_id and relative_attention_num_buckets are:
+// padding_idx of the embeddings, and the buckets that the encoder asks for.
 constexpr std::uint32_t kPad = 1;
 constexpr std::uint32_t kBuckets = 32;
 constexpr std::uint32_t kBucketsMax = 4096;
@@ -42,11 +42,7 @@ std::uint32_t bucket_of(std::int64_t ahead) {
 
 EncoderConfig read_config(Fields& fields) {
   EncoderConfig config = read_encoder_config(fields);
-  read_padded_positions(fields, kPad, config);
-  if (fields.status() && config.pad_id != kPad) {
-    fields.refuse("pad_token_id", std::to_string(*config.pad_id) + " is not supported; MPNet's " +
-                                      "positions begin behind padding of id 1");
-  }
+  begin_positions_behind(kPad, fields, config);
   fields.count("relative_attention_num_buckets", kBuckets, kBucketsMax, kBuckets);
   return config;
 }

@@ -7,12 +7,13 @@ namespace nacelle::model {
 namespace {
 
 constexpr std::uint32_t kPadDefault = 1;
+constexpr std::uint32_t kPadMax = 1 << 22;
 
 EncoderConfig read_config(Fields& fields) {
   EncoderConfig config = read_encoder_config(fields);
   require_absolute_positions(fields);
   config.types = read_types(fields);
-  read_padded_positions(fields, kPadDefault, config);
+  begin_positions_behind(fields.count("pad_token_id", 0, kPadMax, kPadDefault), fields, config);
   return config;
 }
 

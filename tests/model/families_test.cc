@@ -243,9 +243,9 @@ TEST(BadFamily, EachIsRefusedWithTheFieldOrTensor) {
   const files::Json yarn = {{"full_attention", {{"rope_type", "yarn"}, {"rope_theta", 1e4}}},
                             {"sliding_attention", {{"rope_theta", 1e4}}}};
   for (const Row& row : {
-           Row{"roberta", "pad_token_id", 41, "leaves no position behind pad_token_id, 41"},
+           Row{"roberta", "pad_token_id", 41, "leaves no position behind padding of id 41"},
            Row{"roberta", "position_embedding_type", "relative_key", "is not supported"},
-           Row{"mpnet", "pad_token_id", 0, "pad_token_id: 0 is not supported"},
+           Row{"mpnet", "max_position_embeddings", 2, "leaves no position behind padding of id 1"},
            Row{"mpnet", "relative_attention_num_buckets", 8, "must be a whole number from 32"},
            Row{"mpnet", "relative_attention_num_buckets", 64, "of shape [64, 2]"},
            Row{"electra", "embedding_size", 16, "of shape [92, 16], found F16 of shape [92, 12]"},

@@ -204,8 +204,10 @@ void attend_to_itself(const float* q, const float* k, const float* v, std::size_
   }
 }
 
-template <class V>
-void attention(const Attention& op, const AttentionBlock& block) {
+// kPlain: without a bias, and without a window shorter than the sequence. Apart, because for short
+// sequences the questions cost as much as some of the work.
+template <class V, bool kPlain>
+void attend(const Attention& op, const AttentionBlock& block) {
   constexpr std::size_t kWidth = V::kTileVectors * V::kLanes;
   const std::size_t head_width = op.head_width;
   const std::size_t width = op.heads * head_width;
@@ -221,17 +223,19 @@ void attention(const Attention& op, const AttentionBlock& block) {
   const AttentionScratch<V> scratch(block.scratch, head_width);
   if (length == 1) return attend_to_itself<V>(q, k, v, head_width, out);
 
-  const float* bias =
-      op.bias == nullptr
-          ? nullptr
-          : op.bias + block.head * (2 * std::size_t{op.bias_reach} + 1) + op.bias_reach;
-  const bool windowed = op.window < length;
-  const TokenSpan wanted = looked_at(op, block.query_begin, block.query_end, length);
+  const float* bias = nullptr;
+  if (!kPlain && op.bias != nullptr) {
+    bias = op.bias + block.head * (2 * std::size_t{op.bias_reach} + 1) + op.bias_reach;
+  }
+  const bool windowed = !kPlain && op.window < length;
+  const TokenSpan all{0, length};
+  const TokenSpan wanted =
+      windowed ? looked_at(op, block.query_begin, block.query_end, length) : all;
 
   for (std::size_t key = wanted.begin / kKeys * kKeys; key < wanted.end; key += kKeys) {
     const std::size_t keys = length - key < kKeys ? length - key : kKeys;
     // What is packed of the block: whole panels.
-    const std::size_t packed_begin = part_of_block(wanted, key, keys, kWidth).begin;
+    const std::size_t packed_begin = windowed ? part_of_block(wanted, key, keys, kWidth).begin : 0;
     const std::size_t packed = keys - packed_begin;
     pack_keys<V>(k + (key + packed_begin) * stride, stride, packed, head_width, scratch.keys);
     // Values that only one tile of queries will read are read where they are.
@@ -245,8 +249,9 @@ void attention(const Attention& op, const AttentionBlock& block) {
       const std::size_t queries_left = block.query_end - query;
       const std::size_t rows = queries_left < V::kTileRows ? queries_left : V::kTileRows;
       const std::size_t state = query - block.query_begin;
-      const TokenSpan span = looked_at(op, query, query + rows, length);
-      const TokenSpan columns = part_of_block(span, key, keys, kWidth);
+      const TokenSpan span = windowed ? looked_at(op, query, query + rows, length) : all;
+      const TokenSpan columns =
+          windowed ? part_of_block(span, key, keys, kWidth) : TokenSpan{0, keys};
       if (columns.end == 0) continue;
       const bool first = span.begin >= key;  // block of keys with something for this tile
       const std::size_t count = columns.end - columns.begin;
@@ -313,6 +318,13 @@ void attention(const Attention& op, const AttentionBlock& block) {
       }
     }
   }
+}
+
+template <class V>
+void attention(const Attention& op, const AttentionBlock& block) {
+  const std::size_t length = op.offsets[block.sequence + 1] - op.offsets[block.sequence];
+  const bool plain = op.bias == nullptr && op.window >= length;
+  return plain ? attend<V, true>(op, block) : attend<V, false>(op, block);
 }
 
 }  // namespace nacelle::kernels::cpu
