@@ -171,6 +171,9 @@ def make_sentence(tokenizer, vocabulary):
     transformer = models.Transformer(str(parts), max_seq_length=24)
     both = models.Pooling(16, pooling_mode=("cls", "mean"))
     dense = randomize(models.Dense(32, 12, activation_function=torch.nn.Tanh()))
+    with torch.no_grad():  # so small that the LayerNorm's epsilon shows
+        for parameter in dense.parameters():
+            parameter.copy_((parameter / 64).half().float())
     plain = randomize(models.Dense(12, 12, bias=False, use_residual=True,
                                    activation_function=torch.nn.GELU()))
     norm = randomize(models.LayerNorm(12))
