@@ -15,7 +15,9 @@
 
 #include "bench/harness.h"
 #include "bench/kernels_bounds.h"
+#include "bench/kernels_onednn.h"
 #include "bench/kernels_peer.h"
+#include "kernels/element.h"
 #include "kernels/kernels.h"
 #include "sidecar/base/check.h"
 
@@ -24,8 +26,13 @@ namespace {
 
 using kernels::Activation;
 using kernels::Backend;
+using kernels::LinearFormat;
+using kernels::RowsIn;
 
 constexpr double kErrorMax = 1e-5;  // ||a - b|| / ||b||; tests/kernels holds the sharp bounds
+constexpr double kNarrowErrorMax = 3e-3;
+
+constexpr float kRowScale = 1.0F / 64;
 
 // Evenly distributed with that standard deviation. Tables are large and this is not what we time,
 // so the generator is a plain linear congruence (Knuth's MMIX constants).
@@ -63,8 +70,11 @@ class Bench {
     reference_ = *std::move(reference);
     pool_ = *std::move(pool);
     peak_ = peak_flops(*pool_);
-    std::printf("\n%s; peer: %s; FMA peak %.0f GFLOP/s\n", backend_->description().c_str(),
-                peer_ ? peer_->name().c_str() : "-", peak_);
+    peak_bf16_ = peak_bf16(*pool_);
+    peak_int8_ = peak_int8(*pool_);
+    std::printf("\n%s; peer: %s; peaks: FMA %.0f GFLOP/s, bf16 %.0f, int8 %.0f GOP/s\n",
+                backend_->description().c_str(), peer_ ? peer_->name().c_str() : "-", peak_,
+                peak_bf16_, peak_int8_);
   }
 
   void linear(std::uint32_t rows, std::uint32_t inputs, std::uint32_t outputs,
@@ -103,6 +113,153 @@ class Bench {
         },
         [&](const kernels::Linear& o) { backend_->linear(o); },
         [&](const kernels::Linear& o) { peer_->linear(o, weights.data(), bias.data()); });
+  }
+
+  // The same layers in bf16 or int8: rows in that type, floats out.
+  void narrow_linear(LinearFormat format, std::uint32_t rows, std::uint32_t inputs,
+                     std::uint32_t outputs, Activation activation, bool with_residual) {
+    const bool int8 = format == LinearFormat::kInt8;
+    const std::string name =
+        std::string(kernels::format_name(format)) + " linear " + std::to_string(rows) + " x " +
+        std::to_string(inputs) + " -> " + std::to_string(outputs) +
+        (activation == Activation::kGelu ? " gelu" : "") + (with_residual ? " residual" : "");
+    if (!report_.wants(full_name(name))) return;
+    const auto weights =
+        random_floats(std::size_t{outputs} * inputs, 1.0F / std::sqrt(static_cast<float>(inputs)));
+    const auto bias = random_floats(outputs, 0.1F);
+    const auto residual = random_floats(std::size_t{rows} * outputs, 1.0F);
+    const NarrowRows in(*backend_, random_floats(std::size_t{rows} * inputs, 1.0F), rows, inputs);
+
+    // Quantized here, so that the peer gets the same codes.
+    std::vector<std::int8_t> codes(weights.size());
+    std::vector<float> scales(outputs);
+    for (std::size_t n = 0; n < outputs; ++n) {
+      scales[n] = kernels::quantize_row(&weights[n * inputs], inputs, &codes[n * inputs]);
+    }
+    const std::vector<float> their_codes(codes.begin(), codes.end());
+    kernels::LinearWeights layer{
+        .weights = {.data = weights.data(), .rows = outputs, .columns = inputs},
+        .bias = bias.data(),
+        .format = format};
+    if (int8) {
+      layer.weights.data = codes.data();
+      layer.weights.type = kernels::ElementType::kI8;
+      layer.scales = scales.data();
+    }
+    auto packed = backend_->pack(layer);
+    auto reference = reference_->pack(layer);
+    CHECK(packed && reference);
+    const auto peer = make_onednn({.weights = int8 ? their_codes.data() : weights.data(),
+                                   .scales = scales.data(),
+                                   .row_scale = kRowScale,
+                                   .bias = bias.data(),
+                                   .rows = rows,
+                                   .inputs = inputs,
+                                   .outputs = outputs,
+                                   .format = format,
+                                   .activation = activation,
+                                   .residual = with_residual},
+                                  threads_);
+    const kernels::Linear op{.in = in.rows(format),
+                             .weights = packed->get(),
+                             .out = nullptr,
+                             .rows = rows,
+                             .activation = activation,
+                             .residual = with_residual ? residual.data() : nullptr};
+    const double peak = int8 ? peak_int8_ : peak_bf16_;
+    const double flops = 2.0 * rows * inputs * outputs;
+    const std::size_t size = int8 ? 1 : 2;
+    race_with(
+        name, op, std::size_t{rows} * outputs,
+        {.compute_ns = peak > 0 ? flops / peak : flops / peak_,
+         .compute_name = peak > 0 ? int8 ? "int8 peak" : "bf16 peak" : "FMA peak",
+         .memory_ns = stream_ns(*pool_, (std::size_t{rows} + outputs) * inputs * size)},
+        [&](kernels::Linear o) {
+          o.rows = std::min(rows, 4U);
+          o.weights = reference->get();
+          reference_->linear(o);
+          return std::size_t{o.rows} * outputs;
+        },
+        [&](const kernels::Linear& o) { backend_->linear(o); }, peer ? peer->name() : "",
+        [&](const kernels::Linear& o) { peer->linear(o); });
+  }
+
+  // Rows to bf16 or to codes; there is no peer.
+  void quantize(std::uint32_t rows, std::uint32_t width, bool codes) {
+    const std::string name = std::string("quantize ") + std::to_string(rows) + " x " +
+                             std::to_string(width) + (codes ? " to int8" : " to bf16");
+    if (!report_.wants(full_name(name))) return;
+    const auto in = random_floats(std::size_t{rows} * width, 1.0F);
+    std::vector<std::int8_t> int8(in.size());
+    std::vector<std::uint16_t> bf16(in.size());
+    std::vector<float> scales(rows);
+    const kernels::Quantize op{.in = in.data(),
+                               .out = {.bf16 = codes ? nullptr : bf16.data(),
+                                       .codes = codes ? int8.data() : nullptr,
+                                       .scales = codes ? scales.data() : nullptr},
+                               .rows = rows,
+                               .width = width};
+    report_alone(name, stream_ns(*pool_, in.size() * (codes ? 5 : 6)),
+                 [&] { backend_->quantize(op); });
+  }
+
+  // LayerNorm that leaves its rows as codes too.
+  void layer_norm_to_codes(std::uint32_t rows, std::uint32_t width) {
+    const std::string name =
+        "layer_norm " + std::to_string(rows) + " x " + std::to_string(width) + " and int8";
+    if (!report_.wants(full_name(name))) return;
+    const auto in = random_floats(std::size_t{rows} * width, 1.0F);
+    const auto gamma = random_floats(width, 1.0F);
+    std::vector<float> out(in.size());
+    std::vector<std::int8_t> codes(in.size());
+    std::vector<float> scales(rows);
+    const kernels::LayerNorm op{.in = in.data(),
+                                .gamma = gamma.data(),
+                                .beta = gamma.data(),
+                                .out = out.data(),
+                                .rows = rows,
+                                .width = width,
+                                .epsilon = 1e-12F,
+                                .narrowed = {.codes = codes.data(), .scales = scales.data()}};
+    report_alone(name, stream_ns(*pool_, in.size() * 9), [&] { backend_->layer_norm(op); });
+  }
+
+  // On bf16 rows, against our own on floats.
+  void narrow_attention(std::uint32_t sequences, std::uint32_t length, std::uint32_t heads,
+                        std::uint32_t head_width) {
+    const std::string name = "bf16 attention " + std::to_string(sequences) + " x " +
+                             std::to_string(length) + ", " + std::to_string(heads) + " heads of " +
+                             std::to_string(head_width);
+    if (!report_.wants(full_name(name))) return;
+    const std::size_t width = std::size_t{heads} * head_width;
+    const std::size_t tokens = std::size_t{sequences} * length;
+    auto floats = random_floats(tokens * 3 * width, 1.0F);
+    for (float& x : floats) x = kernels::float_from_bf16(kernels::bf16_from_float(x));
+    const NarrowRows rows(*backend_, floats, static_cast<std::uint32_t>(tokens),
+                          static_cast<std::uint32_t>(3 * width));
+    const auto offsets = even_offsets(sequences, length);
+    const kernels::Attention op{.qkv = rows.rows(LinearFormat::kBF16),
+                                .offsets = offsets.data(),
+                                .out = {},
+                                .sequences = sequences,
+                                .heads = heads,
+                                .head_width = head_width};
+    const double flops = 4.0 * static_cast<double>(tokens) * length * static_cast<double>(width);
+    race_with(
+        name, op, tokens * width,
+        {.compute_ns = flops / (peak_bf16_ > 0 ? peak_bf16_ : peak_),
+         .compute_name = peak_bf16_ > 0 ? "bf16 peak" : "FMA peak",
+         .memory_ns = stream_ns(*pool_, tokens * width * (3 * 2 + 4))},
+        [&](kernels::Attention o) {
+          o.sequences = 1;
+          reference_->attention(o);
+          return length * width;
+        },
+        [&](const kernels::Attention& o) { backend_->attention(o); }, "ours in fp32",
+        [&](kernels::Attention o) {
+          o.qkv = floats.data();
+          backend_->attention(o);
+        });
   }
 
   void attention(std::uint32_t sequences, std::uint32_t length, std::uint32_t heads,
@@ -229,11 +386,48 @@ class Bench {
     return name + ", " + std::to_string(threads_) + "t";
   }
 
-  // Verifies, times and reports one case. `verify` computes the first elements of the reference's
-  // output and returns how many.
+  // Floats, and what they are as bf16 and as codes.
+  class NarrowRows {
+   public:
+    NarrowRows(Backend& backend, const std::vector<float>& floats, std::uint32_t rows,
+               std::uint32_t width)
+        : bf16_(floats.size()), codes_(floats.size()), scales_(rows) {
+      backend.quantize({.in = floats.data(),
+                        .out = {bf16_.data(), codes_.data(), scales_.data()},
+                        .rows = rows,
+                        .width = width});
+      std::fill(scales_.begin(), scales_.end(), kRowScale);  // the peer knows one scale only
+    }
+    [[nodiscard]] RowsIn rows(LinearFormat format) const {
+      return format == LinearFormat::kBF16 ? RowsIn::bf16(bf16_.data())
+                                           : RowsIn::codes(codes_.data(), scales_.data());
+    }
+
+   private:
+    std::vector<std::uint16_t> bf16_;
+    std::vector<std::int8_t> codes_;
+    std::vector<float> scales_;
+  };
+
+  struct Bounds {
+    double compute_ns;
+    std::string compute_name;
+    double memory_ns;
+  };
+
   template <typename Op, typename Verify, typename Ours, typename Theirs>
   void compare(const std::string& name, const Op& op, std::size_t count, double compute_ns,
                double memory_ns, Verify verify, Ours ours, Theirs theirs) {
+    race_with(name, op, count,
+              {.compute_ns = compute_ns, .compute_name = "FMA peak", .memory_ns = memory_ns},
+              verify, ours, peer_ ? peer_->name() : "", theirs);
+  }
+
+  // Verifies, times and reports one case. `verify` computes the first elements of the reference's
+  // output and returns how many. Without a peer its name is "".
+  template <typename Op, typename Verify, typename Ours, typename Theirs>
+  void race_with(const std::string& name, const Op& op, std::size_t count, const Bounds& bounds,
+                 Verify verify, Ours ours, const std::string& peer, Theirs theirs) {
     std::vector<float> reference_out(count);
     std::vector<float> our_out(count);
     std::vector<float> their_out(count);
@@ -244,23 +438,37 @@ class Bench {
     Op their_op = op;
     their_op.out = their_out.data();
 
+    // Attention in bf16 rounds its weights, and a peer may order or round its sums of bf16 as it
+    // likes.
+    const bool narrow = name.starts_with("bf16");
     const std::size_t verified = verify(reference_op);
     ours(our_op);
-    CHECK(error_of(our_out, reference_out, verified) <= kErrorMax);
+    CHECK(error_of(our_out, reference_out, verified) <= (narrow ? kNarrowErrorMax : kErrorMax));
     std::vector<std::function<void()>> contenders = {[&] { ours(our_op); }};
-    if (peer_) {
+    if (!peer.empty()) {
       theirs(their_op);
-      CHECK(error_of(their_out, our_out, count) <= kErrorMax);
+      CHECK(error_of(their_out, our_out, count) <= (narrow ? kNarrowErrorMax : kErrorMax));
       contenders.emplace_back([&] { theirs(their_op); });
     }
+    finish(name, bounds, peer, contenders);
+  }
 
+  // Times and reports what has no peer; tests/kernels verifies it.
+  void report_alone(const std::string& name, double memory_ns, const std::function<void()>& ours) {
+    const std::vector<std::function<void()>> contenders = {ours};
+    finish(name, {.compute_ns = 0, .compute_name = "", .memory_ns = memory_ns}, "", contenders);
+  }
+
+  void finish(const std::string& name, const Bounds& bounds, const std::string& peer,
+              const std::vector<std::function<void()>>& contenders) {
     // After that long the peer's threads sleep: see main().
     const Race rules{.runs = quick_ ? 5U : 7U,
                      .block_ns = (quick_ ? 3 : 12) * base::kMillisecond,
-                     .settle_ns = peer_ && threads_ > 1 ? 5 * base::kMillisecond : 0,
+                     .settle_ns = !peer.empty() && threads_ > 1 ? 5 * base::kMillisecond : 0,
                      .cpu_time = threads_ == 1};
     const auto samples = race(contenders, rules);
     constexpr double kMicro = 1e-3;
+    const bool computes = bounds.compute_ns > bounds.memory_ns;
     Row row{.bench = "kernels",
             .name = full_name(name),
             .unit = "us",
@@ -269,11 +477,11 @@ class Bench {
                      .min = samples[0].min * kMicro,
                      .max = samples[0].max * kMicro},
             .peer = std::nullopt,
-            .peer_name = peer_ ? peer_->name() : "-",
-            .bound = std::max(compute_ns, memory_ns) * kMicro,
-            .bound_name = compute_ns > memory_ns ? "FMA peak" : "memory stream",
+            .peer_name = peer.empty() ? "-" : peer,
+            .bound = std::max(bounds.compute_ns, bounds.memory_ns) * kMicro,
+            .bound_name = computes ? bounds.compute_name : "memory stream",
             .runs = rules.runs};
-    if (peer_) row.peer = samples[1].median * kMicro;
+    if (!peer.empty()) row.peer = samples[1].median * kMicro;
     report_.add(std::move(row));
   }
 
@@ -284,8 +492,17 @@ class Bench {
   std::unique_ptr<Backend> backend_;
   std::unique_ptr<Backend> reference_;
   std::unique_ptr<kernels::cpu::ThreadPool> pool_;
-  double peak_ = 0;  // floating-point operations per nanosecond
+  double peak_ = 0;       // floating-point operations per nanosecond
+  double peak_bf16_ = 0;  // the same in bf16 and int8, 0 without an instruction for it
+  double peak_int8_ = 0;
 };
+
+void narrow_layers(Bench& bench, LinearFormat format, std::uint32_t rows, std::uint32_t width) {
+  bench.narrow_linear(format, rows, width, 3 * width, Activation::kNone, false);
+  bench.narrow_linear(format, rows, width, width, Activation::kNone, true);
+  bench.narrow_linear(format, rows, width, 4 * width, Activation::kGelu, false);
+  bench.narrow_linear(format, rows, 4 * width, width, Activation::kNone, true);
+}
 
 // The layers of a BERT: `width` a token, four times that inside.
 void encoder_layers(Bench& bench, std::uint32_t rows, std::uint32_t width) {
@@ -305,6 +522,23 @@ int run(const Options& options) {
       for (const std::uint32_t rows : options.quick ? few_rows : all_rows) {
         encoder_layers(bench, rows, width);
       }
+    }
+    for (const LinearFormat format : {LinearFormat::kBF16, LinearFormat::kInt8}) {
+      for (const std::uint32_t width : {384U, 768U}) {
+        for (const std::uint32_t rows : {1U, 16U, 32U, 128U, 512U}) {
+          if (options.quick && rows % 128 == 32) continue;
+          narrow_layers(bench, format, rows, width);
+        }
+      }
+    }
+    for (const std::uint32_t width : {384U, 768U, 1536U, 3072U}) {
+      bench.quantize(128, width, true);
+      bench.quantize(128, width, false);
+      bench.layer_norm_to_codes(128, width);
+    }
+    for (const std::uint32_t length : {32U, 128U, 512U}) {
+      bench.narrow_attention(512 / length, length, 12, 32);
+      bench.narrow_attention(512 / length, length, 12, 64);
     }
     for (const std::uint32_t length : {8U, 32U, 128U, 512U}) {
       const std::uint32_t sequences = length >= 128 ? 4 : 16;
@@ -338,8 +572,10 @@ int main(int argc, char** argv) {
   // OpenBLAS's idle threads spin for 2^28 cycles, about 0.1 s, on the cores that ours need in
   // between. 2^20 bridge the gap between two calls of its own as well. It reads this when it is
   // loaded, so begin again.
+  // OpenMP's, which oneDNN uses, count turns of their loop.
   constexpr const char* kTimeout = "OPENBLAS_THREAD_TIMEOUT";
-  if (std::getenv(kTimeout) == nullptr && ::setenv(kTimeout, "20", 1) == 0) {
+  if (std::getenv(kTimeout) == nullptr && ::setenv(kTimeout, "20", 1) == 0 &&
+      ::setenv("GOMP_SPINCOUNT", "100000", 0) == 0) {
     ::execv("/proc/self/exe", argv);
   }
   const auto options = nacelle::bench::parse_options({argv, static_cast<std::size_t>(argc)});

@@ -10,11 +10,26 @@ else()
   set(peer kernels_no_peer.cc)
 endif()
 
+# bf16 and int8 are compared with oneDNN, where that is installed.
+find_library(NACELLE_ONEDNN dnnl)
+find_path(NACELLE_ONEDNN_INCLUDE oneapi/dnnl/dnnl.hpp)
+find_package(OpenMP COMPONENTS CXX)
+if(NACELLE_ONEDNN AND NACELLE_ONEDNN_INCLUDE AND OpenMP_CXX_FOUND)
+  list(APPEND peer kernels_onednn.cc)
+else()
+  message(STATUS "oneDNN not found: bf16 and int8 have no peer (Debian: libdnnl-dev)")
+  list(APPEND peer kernels_no_onednn.cc)
+endif()
+
 nacelle_program(bench_kernels kernels.cc kernels_bounds.cc ${peer})
 target_link_libraries(bench_kernels PRIVATE nacelle_bench nacelle_kernels)
 if(NACELLE_OPENBLAS AND NACELLE_OPENBLAS_INCLUDE)
   target_include_directories(bench_kernels SYSTEM PRIVATE ${NACELLE_OPENBLAS_INCLUDE})
   target_link_libraries(bench_kernels PRIVATE ${NACELLE_OPENBLAS})
+endif()
+if("kernels_onednn.cc" IN_LIST peer)
+  target_include_directories(bench_kernels SYSTEM PRIVATE ${NACELLE_ONEDNN_INCLUDE})
+  target_link_libraries(bench_kernels PRIVATE ${NACELLE_ONEDNN} OpenMP::OpenMP_CXX)
 endif()
 # The peer's plain loops get every freedom that ours do not take: this machine's instructions,
 # reordered sums, vectorized libm. It is never shipped.

@@ -43,17 +43,19 @@ class OpenBlas final : public Peer {
   void linear(const kernels::Linear& op, const float* weights, const float* bias) override {
     const auto inputs = static_cast<int>(op.weights->inputs);
     const auto outputs = static_cast<int>(op.weights->outputs);
+    const auto* in = static_cast<const float*>(op.in.data);
+    auto* all = static_cast<float*>(op.out.data);
     set_blas_threads(pool_->threads());
     if (op.rows == 1) {
-      cblas_sgemv(CblasRowMajor, CblasNoTrans, outputs, inputs, 1.0F, weights, inputs, op.in, 1,
-                  0.0F, op.out, 1);
+      cblas_sgemv(CblasRowMajor, CblasNoTrans, outputs, inputs, 1.0F, weights, inputs, in, 1, 0.0F,
+                  all, 1);
     } else {
       cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, static_cast<int>(op.rows), outputs,
-                  inputs, 1.0F, op.in, inputs, weights, inputs, 0.0F, op.out, outputs);
+                  inputs, 1.0F, in, inputs, weights, inputs, 0.0F, all, outputs);
     }
     rows(op.rows, op.weights->outputs, [&](std::size_t r) {
       const std::size_t width = op.weights->outputs;
-      float* out = op.out + r * width;
+      float* out = all + r * width;
       for (std::size_t i = 0; i < width; ++i) out[i] += bias[i];
       if (op.activation == Activation::kGelu) {
         for (std::size_t i = 0; i < width; ++i) {
@@ -76,7 +78,8 @@ class OpenBlas final : public Peer {
       const std::size_t length = op.offsets[task / op.heads + 1] - begin;
       const std::size_t head_width = op.head_width;
       const std::size_t width = op.heads * head_width;
-      const float* q = op.qkv + begin * 3 * width + (task % op.heads) * head_width;
+      const float* q = static_cast<const float*>(op.qkv.data) + begin * 3 * width +
+                       (task % op.heads) * head_width;
       const auto stride = static_cast<int>(3 * width);
       const auto n = static_cast<int>(length);
       const auto d = static_cast<int>(head_width);
@@ -98,7 +101,8 @@ class OpenBlas final : public Peer {
       }
       cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasNoTrans, n, d, n, 1.0F, scores.data(), n,
                   q + 2 * width, stride, 0.0F,
-                  op.out + begin * width + (task % op.heads) * head_width, static_cast<int>(width));
+                  static_cast<float*>(op.out.data) + begin * width + (task % op.heads) * head_width,
+                  static_cast<int>(width));
     });
   }
 

@@ -7,15 +7,19 @@
 
 #include <cstdint>
 
+#include "kernels/activations.h"
+
 namespace nacelle::kernels {
 
 struct Attention {
-  const float* qkv;  // [tokens, 3 * heads * head_width]  each row: q | k | v, heads side by side
+  RowsIn
+      qkv;  // [tokens, 3 * heads * head_width]  each row: q | k | v, heads side by side; kF32, or
+            // kBF16: then weights and products may be rounded to bf16 too, their sums are floats
   const std::uint32_t* offsets;  // [sequences + 1]  rising; offsets[0] = 0, the last is `tokens`
-  float* out;                    // [tokens, heads * head_width]  does not overlap qkv
+  RowsOut out;                   // [tokens, heads * head_width]  does not overlap qkv
   std::uint32_t sequences;       // 0 is allowed and does nothing
   std::uint32_t heads;
-  std::uint32_t head_width;  // floats per head, e.g. 32 for MiniLM-L6
+  std::uint32_t head_width;  // numbers per head, e.g. 32 for MiniLM-L6
   // [heads, 2 * bias_reach + 1] or nullptr. Token i looking at token j adds number j - i +
   // bias_reach of its head's row to the score; no sequence is longer than bias_reach + 1.
   const float* bias = nullptr;

@@ -10,12 +10,13 @@ namespace nacelle::kernels {
 
 void check_contract(const EmbedNorm& op);
 void check_contract(const LinearWeights& weights);
-void check_contract(const Linear& op);  // op.weights too; its type is the backend's to check
+void check_contract(const Linear& op);  // that op.weights are its own is the backend's to check
 void check_contract(const Attention& op);
 void check_contract(const Rotary& op);
 void check_contract(const LayerNorm& op);
 void check_contract(const Gate& op);
 void check_contract(const Pool& op);
 void check_contract(const Normalize& op);
+void check_contract(const Quantize& op);
 
 }  // namespace nacelle::kernels

@@ -59,7 +59,8 @@ inline std::uint16_t f16_from_float(float value) {
   return static_cast<std::uint16_t>(sign | half);
 }
 
-// Element `index` of an array of `type` that starts at `data`, which may be unaligned.
+// Element `index` of an array of `type` that starts at `data`, which may be unaligned; the code
+// itself of a kI8.
 inline float load_element(const void* data, ElementType type, std::size_t index) {
   const auto* at = static_cast<const unsigned char*>(data) + index * element_size(type);
   if (type == ElementType::kF32) {
@@ -67,6 +68,7 @@ inline float load_element(const void* data, ElementType type, std::size_t index)
     std::memcpy(&value, at, sizeof value);
     return value;
   }
+  if (type == ElementType::kI8) return static_cast<float>(static_cast<signed char>(*at));
   std::uint16_t bits = 0;
   std::memcpy(&bits, at, sizeof bits);
   return type == ElementType::kF16 ? float_from_f16(bits) : float_from_bf16(bits);

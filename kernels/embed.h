@@ -4,6 +4,7 @@
 
 #include <cstdint>
 
+#include "kernels/activations.h"
 #include "kernels/tensor.h"
 
 namespace nacelle::kernels {
@@ -23,7 +24,8 @@ struct EmbedNorm {
   float* out;               // [tokens, width]
   std::uint32_t sequences;  // 0 is allowed and does nothing
   std::uint32_t width;
-  float epsilon;  // of the LayerNorm
+  float epsilon;           // of the LayerNorm
+  Narrowed narrowed = {};  // the same rows once more, made from what `out` holds
 };
 
 }  // namespace nacelle::kernels

@@ -1,9 +1,10 @@
 // Arithmetic on one device. A backend is a device with one function per op; it knows no request,
 // no file and no model.
 //
-//   tensor.h                                       what numbers look like
-//   embed.h linear.h rotary.h attention.h gate.h norm.h pool.h normalize.h
+//   tensor.h, activations.h                        what numbers look like, at rest and on their way
+//   embed.h linear.h rotary.h attention.h gate.h norm.h pool.h normalize.h quantize.h
 //                                                  the ops: one struct each, with shapes
+//   packed_linear.h                                a layer's weights in a backend's own layout
 //   reference/                                     what the ops mean, in plain loops
 //   cpu/                                           the same, fast, on any x86-64
 //   backends.cc                                    the list of backends
@@ -19,51 +20,20 @@
 #include <string_view>
 
 #include "kernels/attention.h"
+#include "kernels/buffer.h"
 #include "kernels/embed.h"
 #include "kernels/gate.h"
 #include "kernels/linear.h"
 #include "kernels/norm.h"
 #include "kernels/normalize.h"
+#include "kernels/packed_linear.h"
 #include "kernels/pool.h"
+#include "kernels/quantize.h"
 #include "kernels/rotary.h"
 #include "kernels/tensor.h"
 #include "sidecar/base/result.h"
 
 namespace nacelle::kernels {
-
-// Memory on a backend's device, aligned to 64 bytes, given back by the destructor.
-class Buffer {
- public:
-  Buffer() = default;
-  Buffer(void* data, std::size_t size, void (*release)(void*, std::size_t))
-      : data_(data), size_(size), release_(release) {}
-  Buffer(Buffer&& other) noexcept { swap(other); }
-  Buffer& operator=(Buffer&& other) noexcept {
-    swap(other);
-    return *this;
-  }
-  Buffer(const Buffer&) = delete;
-  Buffer& operator=(const Buffer&) = delete;
-  ~Buffer() {
-    if (data_ != nullptr) release_(data_, size_);
-  }
-
-  template <typename T>
-  [[nodiscard]] T* as() const {
-    return static_cast<T*>(data_);
-  }
-  [[nodiscard]] std::size_t size() const { return size_; }  // bytes
-
- private:
-  void swap(Buffer& other) noexcept {
-    std::swap(data_, other.data_);
-    std::swap(size_, other.size_);
-    std::swap(release_, other.release_);
-  }
-  void* data_ = nullptr;
-  std::size_t size_ = 0;
-  void (*release_)(void*, std::size_t) = nullptr;
-};
 
 // One device. Calls come from one thread at a time; a call returns when its output is written.
 // Shapes are the caller's promise: a broken one is a CHECK, not an error.
@@ -78,6 +48,16 @@ class Backend {
   virtual base::Result<Buffer> allocate(std::size_t size) = 0;
   // The weights in this backend's layout; kUnavailable when there is no memory for them.
   virtual base::Result<std::unique_ptr<PackedLinear>> pack(const LinearWeights& weights) = 0;
+  // The name of that layout, e.g. for the name of a file: PackedLinear::bytes may be viewed
+  // wherever it is the same.
+  [[nodiscard]] virtual std::string_view layout(LinearFormat format) const = 0;
+  // A layer that pack() made once, in memory that stays the caller's and must outlive the result:
+  // aligned to 64 bytes, nothing is copied. kInvalid when it is not this layer in this layout. The
+  // numbers inside are not looked at.
+  virtual base::Result<std::unique_ptr<PackedLinear>> view(LinearFormat format,
+                                                           std::uint32_t inputs,
+                                                           std::uint32_t outputs,
+                                                           std::span<const std::byte> bytes) = 0;
 
   virtual void embed(const EmbedNorm& op) = 0;
   virtual void linear(const Linear& op) = 0;
@@ -87,6 +67,7 @@ class Backend {
   virtual void layer_norm(const LayerNorm& op) = 0;
   virtual void pool(const Pool& op) = 0;
   virtual void normalize(const Normalize& op) = 0;
+  virtual void quantize(const Quantize& op) = 0;
 };
 
 struct BackendOptions {

@@ -4,6 +4,8 @@
 
 #include <cstdint>
 
+#include "kernels/activations.h"
+
 namespace nacelle::kernels {
 
 struct LayerNorm {
@@ -13,7 +15,8 @@ struct LayerNorm {
   float* out;          // [rows, width]  may be `in`
   std::uint32_t rows;  // 0 is allowed and does nothing
   std::uint32_t width;
-  float epsilon;  // added to the variance, e.g. 1e-12 for BERT
+  float epsilon;           // added to the variance, e.g. 1e-12 for BERT
+  Narrowed narrowed = {};  // the same rows once more, made from what `out` holds
 };
 
 }  // namespace nacelle::kernels

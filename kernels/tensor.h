@@ -7,12 +7,18 @@
 
 namespace nacelle::kernels {
 
-// How one element is stored. Arithmetic is in float unless an op says otherwise.
-enum class ElementType : std::uint8_t { kF32, kF16, kBF16 };
+// How one element is stored. Arithmetic is in float unless an op says otherwise. A kI8 is a code:
+// what it stands for is code * scale, and who has the codes has the scales.
+enum class ElementType : std::uint8_t { kF32, kF16, kBF16, kI8 };
 
-constexpr std::size_t element_size(ElementType type) { return type == ElementType::kF32 ? 4 : 2; }
+constexpr std::size_t element_size(ElementType type) {
+  return type == ElementType::kF32 ? 4 : type == ElementType::kI8 ? 1 : 2;
+}
 constexpr std::string_view element_name(ElementType type) {
-  return type == ElementType::kF32 ? "F32" : type == ElementType::kF16 ? "F16" : "BF16";
+  return type == ElementType::kF32   ? "F32"
+         : type == ElementType::kF16 ? "F16"
+         : type == ElementType::kI8  ? "I8"
+                                     : "BF16";
 }
 
 // A row-major matrix, or a vector when rows is 1. `data` is aligned to the element's size only:

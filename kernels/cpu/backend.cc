@@ -26,15 +26,9 @@ namespace {
 constexpr std::size_t kAloneNs = 8'000;
 
 // What one thread does in a nanosecond, roughly: only to decide the above.
-constexpr std::size_t kProductsPerNs = 80;  // of a linear layer with rows enough
-constexpr std::size_t kWeightsPerNs = 12;   // read for a few rows
-constexpr std::size_t kScoresPerNs = 25;    // products of attention
-constexpr std::size_t kFloatsPerNs = 10;    // passing through an op that works row by row
-
-// Rows of a linear block: with kLinearDepth inputs of them, their outputs and two panels it takes
-// 0.6 MiB of the second-level cache. Larger blocks read the weights less often, but measured
-// slower: fetching a panel ahead hides that reading, and rows and outputs then fight for the cache.
-constexpr std::size_t kBlockRows = 48;  // whole tiles of every target (8, 6)
+constexpr std::size_t kWeightBytesPerNs = 40;  // read for a few rows
+constexpr std::size_t kScoresPerNs = 25;       // products of attention
+constexpr std::size_t kFloatsPerNs = 10;       // passing through an op that works row by row
 
 // Tasks for each thread, so that one that started late or was interrupted does not hold up all.
 constexpr std::size_t kTasksPerThread = 4;
@@ -69,54 +63,66 @@ class CpuBackend final : public Backend {
 
   base::Result<std::unique_ptr<PackedLinear>> pack(const LinearWeights& weights) override {
     check_contract(weights);
-    auto panels = cpu::pack(target_, weights);
-    if (!panels) return panels.error();
-    return std::unique_ptr<PackedLinear>(*std::move(panels));
+    return cpu::pack(kernel(weights.format).layout, weights);
+  }
+  [[nodiscard]] std::string_view layout(LinearFormat format) const override {
+    return kernel(format).layout.name;
+  }
+  base::Result<std::unique_ptr<PackedLinear>> view(LinearFormat format, std::uint32_t inputs,
+                                                   std::uint32_t outputs,
+                                                   std::span<const std::byte> bytes) override {
+    return view_packed(packed_shape(kernel(format).layout, inputs, outputs), inputs, outputs,
+                       bytes);
   }
 
   void embed(const EmbedNorm& op) override {
     check_contract(op);
     if (op.sequences == 0) return;
     run_split(op.offsets[op.sequences], 3 * std::size_t{op.width},
-              [&](std::size_t begin, std::size_t end) { target_.embed(op, begin, end); });
+              [&](std::size_t begin, std::size_t end) { target_.ops->embed(op, begin, end); });
   }
 
   void linear(const Linear& op) override {
     check_contract(op);
-    const auto* panels = dynamic_cast<const Panels*>(op.weights);
-    CHECK(panels != nullptr && panels->target == &target_);  // packed by this backend
+    const LinearKernel& kernel = this->kernel(op.weights->format);
+    CHECK(op.weights->layout == kernel.layout.name);  // packed by a backend like this
     if (op.rows == 0) return;
     const LinearBlock all{.in = op.in,
-                          .panels = panels->panels.as<float>(),
-                          .bias = panels->bias.as<float>(),
+                          .panels = op.weights->weights,
+                          .bias = op.weights->bias,
+                          .scales = op.weights->scales,
                           .residual = op.residual,
                           .out = op.out,
-                          .inputs = panels->inputs,
-                          .outputs = panels->outputs,
+                          .inputs = op.weights->inputs,
+                          .outputs = op.weights->outputs,
                           .row_begin = 0,
                           .row_end = op.rows,
                           .panel_begin = 0,
-                          .panel_end = divide_up(panels->outputs, target_.panel),
-                          .activation = op.activation};
+                          .panel_end = divide_up(op.weights->outputs, kernel.layout.panel),
+                          .activation = op.activation,
+                          .scratch = nullptr};
 
-    const Split rows{
-        .count = all.row_end, .unit = target_.tile_rows, .parts = divide_up(op.rows, kBlockRows)};
+    const Split rows{.count = all.row_end,
+                     .unit = kernel.tile_rows,
+                     .parts = divide_up(op.rows, kernel.block_rows)};
     // With few rows the panels are shared out instead: then every weight is read by one thread.
-    const std::size_t weights = all.inputs * all.outputs;
     const std::size_t time_ns =
-        std::max(weights / kWeightsPerNs, weights * op.rows / kProductsPerNs);
+        std::max(op.weights->bytes.size() / kWeightBytesPerNs,
+                 all.inputs * all.outputs * op.rows / kernel.products_per_ns);
     const std::size_t groups =
         is_alone(time_ns) ? 1 : divide_up(kTasksPerThread * pool_->threads(), rows.parts);
     const Split panel_groups{
         .count = all.panel_end, .unit = 1, .parts = std::min(groups, all.panel_end)};
+    need_scratch(kernel.scratch(kernel.block_rows, all.inputs));
     // Neighbouring tasks have the same rows.
-    run(rows.parts * panel_groups.parts, is_alone(time_ns), [&](std::size_t task, unsigned) {
+    run(rows.parts * panel_groups.parts, is_alone(time_ns), [&](std::size_t task, unsigned thread) {
       LinearBlock block = all;
       block.row_begin = rows.begin(task / panel_groups.parts);
       block.row_end = rows.begin(task / panel_groups.parts + 1);
       block.panel_begin = panel_groups.begin(task % panel_groups.parts);
       block.panel_end = panel_groups.begin(task % panel_groups.parts + 1);
-      target_.linear(block);
+      block.scratch = scratch_[thread].as<void>();
+      kernel.run(block);
     });
   }
 
@@ -124,13 +130,12 @@ class CpuBackend final : public Backend {
     check_contract(op);
     if (op.sequences == 0) return;
     run_split(op.offsets[op.sequences], 2 * std::size_t{op.heads} * op.head_width,
-              [&](std::size_t begin, std::size_t end) { target_.rotary(op, begin, end); });
+              [&](std::size_t begin, std::size_t end) { target_.ops->rotary(op, begin, end); });
   }
 
   void attention(const Attention& op) override {
     check_contract(op);
     if (op.sequences == 0) return;
-    const std::size_t size = target_.attention_scratch(op.head_width) * sizeof(float);
     blocks_.clear();
     std::size_t products = 0;  // of the scores; the weighted values are as many
     for (std::uint32_t s = 0; s < op.sequences; ++s) {
@@ -148,31 +153,28 @@ class CpuBackend final : public Backend {
         }
       }
     }
-    // Grows at the first call with a wider head than before, and never again.
-    for (Buffer& scratch : scratch_) {
-      if (scratch.size() >= size) continue;
-      auto larger = allocate_host(size);
-      CHECK(larger.has_value());  // less than a MiB: without it nothing works any more
-      scratch = *std::move(larger);
-    }
+    need_scratch(target_.ops->attention_scratch(op.head_width) * sizeof(float));
+    const auto attend = op.qkv.type == ElementType::kBF16 && target_.attention_bf16 != nullptr
+                            ? target_.attention_bf16->run
+                            : target_.ops->attention;
     run(blocks_.size(), is_alone(2 * products / kScoresPerNs),
         [&](std::size_t task, unsigned thread) {
           AttentionBlock block = blocks_[task];
           block.scratch = scratch_[thread].as<float>();
-          target_.attention(op, block);
+          attend(op, block);
         });
   }
 
   void gate(const Gate& op) override {
     check_contract(op);
     run_split(op.rows, 4 * std::size_t{op.width},  // an activation costs more than a copy
-              [&](std::size_t begin, std::size_t end) { target_.gate(op, begin, end); });
+              [&](std::size_t begin, std::size_t end) { target_.ops->gate(op, begin, end); });
   }
 
   void layer_norm(const LayerNorm& op) override {
     check_contract(op);
     run_split(op.rows, op.width,
-              [&](std::size_t begin, std::size_t end) { target_.layer_norm(op, begin, end); });
+              [&](std::size_t begin, std::size_t end) { target_.ops->layer_norm(op, begin, end); });
   }
 
   void pool(const Pool& op) override {
@@ -181,16 +183,37 @@ class CpuBackend final : public Backend {
     const bool one_token = op.pooling == Pooling::kFirst || op.pooling == Pooling::kLast;
     const std::size_t tokens = one_token ? op.sequences : op.offsets[op.sequences];
     run_split(op.sequences, tokens * op.width / op.sequences,
-              [&](std::size_t begin, std::size_t end) { target_.pool(op, begin, end); });
+              [&](std::size_t begin, std::size_t end) { target_.ops->pool(op, begin, end); });
+  }
+
+  void quantize(const Quantize& op) override {
+    check_contract(op);
+    run_split(op.rows, op.width,
+              [&](std::size_t begin, std::size_t end) { target_.ops->quantize(op, begin, end); });
   }
 
   void normalize(const Normalize& op) override {
     check_contract(op);
     run_split(op.rows, op.width,
-              [&](std::size_t begin, std::size_t end) { target_.normalize(op, begin, end); });
+              [&](std::size_t begin, std::size_t end) { target_.ops->normalize(op, begin, end); });
   }
 
  private:
+  [[nodiscard]] const LinearKernel& kernel(LinearFormat format) const {
+    return *target_.linear[static_cast<std::size_t>(format)];
+  }
+
+  // So many bytes for each thread. Grows at the first call that needs more than any before, and
+  // never again: what a model needs is known after its first large batch.
+  void need_scratch(std::size_t size) {
+    for (Buffer& scratch : scratch_) {
+      if (scratch.size() >= size) continue;
+      auto larger = allocate_host(size);
+      CHECK(larger.has_value());  // a few MiB at most: without them nothing works any more
+      scratch = *std::move(larger);
+    }
+  }
+
   [[nodiscard]] bool is_alone(std::size_t time_ns) const {
     return pool_->threads() == 1 || time_ns < kAloneNs;
   }
@@ -217,7 +240,7 @@ class CpuBackend final : public Backend {
 
   const Target& target_;
   std::unique_ptr<ThreadPool> pool_;
-  std::vector<Buffer> scratch_;         // attention's, one for each thread
+  std::vector<Buffer> scratch_;         // one for each thread
   std::vector<AttentionBlock> blocks_;  // the tasks of one attention, kept for its memory
 };
 
@@ -226,9 +249,13 @@ class CpuBackend final : public Backend {
 base::Result<std::unique_ptr<Backend>> create(const BackendOptions& options) {
   const auto target = find_target(options.target);
   if (!target) return target.error();
-  auto pool = ThreadPool::create(options.threads);
+  return create_on(**target, options.threads);
+}
+
+base::Result<std::unique_ptr<Backend>> create_on(const Target& target, unsigned threads) {
+  auto pool = ThreadPool::create(threads);
   if (!pool) return pool.error();
-  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(**target, *std::move(pool)));
+  return std::unique_ptr<Backend>(std::make_unique<CpuBackend>(target, *std::move(pool)));
 }
 
 }  // namespace nacelle::kernels::cpu

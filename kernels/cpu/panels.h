@@ -1,14 +1,16 @@
 // A linear layer's weights as the CPU's tiles read them: transposed, cut into panels.
 //
-// A panel is as many output columns as a tile is wide (Target::panel), the last one as many whole
-// vectors as it needs. Inside a panel the columns of one input lie side by side, so a tile reads
-// its weights in one rising stream:
+// A panel is as many output columns as a tile is wide (PanelLayout::panel), the last one as many
+// whole vectors (`lanes`) as it needs. Inside a panel a group of inputs of one column is followed
+// by the same inputs of the next, so a tile reads its weights in one rising stream:
 //
 //   weights [outputs, inputs]     panel 0: w00 w10 w20 w30 | w01 w11 w21 w31 | ...     (panel = 4)
 //                                 panel 1: w40 w50  0   0  | ...              5 outputs, 2 lanes:
 //                                 w40 w50
+//   in groups of 2                panel 0: w00 w01 w10 w11 w20 w21 w30 w31 | w02 w03 w12 w13 ...
 //
-// Panel p starts at p * panel * inputs floats. All floats: element types end here.
+// Inputs are rounded up to whole `depth`s, with weights 0. Panel p starts at element p * panel *
+// inputs (rounded up). An element is a float, a bf16 or a code.
 #pragma once
 
 #include "kernels/cpu/target.h"
@@ -16,12 +18,10 @@
 
 namespace nacelle::kernels::cpu {
 
-struct Panels : PackedLinear {
-  const Target* target = nullptr;  // whose panels these are
-  Buffer panels;                   // inputs * outputs (rounded up to whole vectors) floats
-  Buffer bias;                     // the same number of outputs; zeros when the layer has none
-};
+// What a layer in that layout measures. Layouts are constants: the shape's name is theirs.
+PackedShape packed_shape(const PanelLayout& layout, std::uint32_t inputs, std::uint32_t outputs);
 
-base::Result<std::unique_ptr<Panels>> pack(const Target& target, const LinearWeights& weights);
+base::Result<std::unique_ptr<PackedLinear>> pack(const PanelLayout& layout,
+                                                 const LinearWeights& weights);
 
 }  // namespace nacelle::kernels::cpu

@@ -1,71 +1,57 @@
 // THE LIST of instruction sets, best first. To add one: docs/adding/backend.md.
 #include "kernels/cpu/targets.h"
 
-#include <cpuid.h>
-
 #include <array>
 #include <string>
 
 namespace nacelle::kernels::cpu {
 
-extern const Target kAvx512;  // avx512.cc
-extern const Target kAvx2;    // avx2.cc
+// avx2.cc
+extern const Ops kAvx2Ops;
+extern const LinearKernel kAvx2F32;
+extern const LinearKernel kAvx2Bf16;
+extern const LinearKernel kAvx2Int8;
+// avx512.cc
+extern const Ops kAvx512Ops;
+extern const LinearKernel kAvx512F32;
+extern const LinearKernel kAvx512WidenedBf16;
+extern const LinearKernel kAvx512WidenedInt8;
+// avx512vnni.cc, avx512bf16.cc, amx.cc
+extern const LinearKernel kAvx512VnniInt8;
+extern const LinearKernel kAvx512DotBf16;
+extern const AttentionKernel kAvx512DotAttention;
+extern const LinearKernel kAmxTilesBf16;
+extern const LinearKernel kAmxTilesInt8;
 
 namespace {
 
-struct Feature {
-  const char* name;
-  bool present;
+constexpr Features kAvx2Set = kAvx2 | kFma | kF16c;
+constexpr Features kAvx512Set = kAvx2Set | kAvx512f | kAvx512bw | kAvx512dq | kAvx512vl;
+constexpr Features kAmxSet = kAmxTile | kAmxInt8 | kAmxBf16;
+
+// Linear kernels in the order of LinearFormat: kF32, kBF16, kInt8.
+const TargetEntry kTargets[] = {
+    {{"amx", &kAvx512Ops, {&kAvx512F32, &kAmxTilesBf16, &kAmxTilesInt8}, nullptr},
+     kAvx512Set | kAmxSet},
+    {{"avx512bf16",
+      &kAvx512Ops,
+      {&kAvx512F32, &kAvx512DotBf16, &kAvx512VnniInt8},
+      &kAvx512DotAttention},
+     kAvx512Set | kAvx512Vnni | kAvx512Bf16},
+    {{"avx512vnni", &kAvx512Ops, {&kAvx512F32, &kAvx512WidenedBf16, &kAvx512VnniInt8}, nullptr},
+     kAvx512Set | kAvx512Vnni},
+    {{"avx512", &kAvx512Ops, {&kAvx512F32, &kAvx512WidenedBf16, &kAvx512WidenedInt8}, nullptr},
+     kAvx512Set},
+    {{"avx2", &kAvx2Ops, {&kAvx2F32, &kAvx2Bf16, &kAvx2Int8}, nullptr}, kAvx2Set},
 };
 
-// __builtin_cpu_supports asks CPUID for the feature, and XGETBV whether the operating system saves
-// the registers it needs. Family and model numbers are never looked at: hypervisors mask them.
-#define FEATURE(name) \
-  Feature { name, __builtin_cpu_supports(name) != 0 }  // wants a literal
+bool can_run(const TargetEntry& entry, Features features) { return (entry.needs & ~features) == 0; }
 
-// clang 14's __builtin_cpu_supports does not know the name. Its registers are AVX2's, which is
-// asked for beside it.
-Feature f16c() {
-  unsigned eax = 0, ebx = 0, ecx = 0, edx = 0;
-  return {"f16c", __get_cpuid(1, &eax, &ebx, &ecx, &edx) != 0 && (ecx & bit_F16C) != 0};
-}
-
-std::string missing(std::span<const Feature> features) {
-  std::string names;
-  for (const Feature& feature : features) {
-    if (!feature.present) names += (names.empty() ? "" : ", ") + std::string(feature.name);
-  }
-  return names;
-}
-
-std::string avx512_missing() {
-  const Feature needs[] = {FEATURE("avx512f"),
-                           FEATURE("avx512bw"),
-                           FEATURE("avx512dq"),
-                           FEATURE("avx512vl"),
-                           FEATURE("avx2"),
-                           FEATURE("fma"),
-                           f16c()};
-  return missing(needs);
-}
-
-std::string avx2_missing() {
-  const Feature needs[] = {FEATURE("avx2"), FEATURE("fma"), f16c()};
-  return missing(needs);
-}
-
-#undef FEATURE
-
-constexpr TargetEntry kTargets[] = {
-    {.target = &kAvx512, .missing = avx512_missing},
-    {.target = &kAvx2, .missing = avx2_missing},
-};
-
-std::string usable(std::span<const TargetEntry> targets) {
+std::string usable(Features features) {
   std::string text;
-  for (const TargetEntry& entry : targets) {
-    if (!entry.missing().empty()) continue;
-    text += (text.empty() ? "" : ", ") + std::string(entry.target->name);
+  for (const TargetEntry& entry : kTargets) {
+    if (!can_run(entry, features)) continue;
+    text += (text.empty() ? "" : ", ") + std::string(entry.target.name);
   }
   return text.empty() ? "none" : text;
 }
@@ -82,24 +68,23 @@ std::span<const std::string_view> usable_targets() {
   static const Names names = [] {
     Names found;
     for (const TargetEntry& entry : kTargets) {
-      if (entry.missing().empty()) found.at[found.count++] = entry.target->name;
+      if (can_run(entry, machine_features())) found.at[found.count++] = entry.target.name;
     }
     return found;
   }();
   return {names.at.data(), names.count};
 }
 
-base::Result<const Target*> find_target(std::string_view name,
-                                        std::span<const TargetEntry> targets) {
+base::Result<const Target*> find_target(std::string_view name, Features features) {
   std::string reasons;
-  for (const TargetEntry& entry : targets) {
-    if (!name.empty() && name != entry.target->name) continue;
-    const std::string lacks = entry.missing();
-    if (lacks.empty()) return entry.target;
-    reasons += (reasons.empty() ? "" : "; ") + std::string(entry.target->name) +
-               " needs what this CPU or its operating system lacks: " + lacks;
+  for (const TargetEntry& entry : kTargets) {
+    if (!name.empty() && name != entry.target.name) continue;
+    if (can_run(entry, features)) return &entry.target;
+    reasons += (reasons.empty() ? "" : "; ") + std::string(entry.target.name) +
+               " needs what this CPU or its operating system lacks: " +
+               feature_names(entry.needs & ~features);
   }
-  const std::string choice = "this machine can run " + usable(targets);
+  const std::string choice = "this machine can run " + usable(features);
   if (reasons.empty()) {
     return base::Error{base::Code::kNotFound,
                        "the cpu backend has no target \"" + std::string(name) + "\": " + choice};

@@ -5,6 +5,7 @@
 #include <string>
 #include <string_view>
 
+#include "kernels/cpu/features.h"
 #include "kernels/cpu/target.h"
 #include "sidecar/base/result.h"
 
@@ -12,17 +13,18 @@ namespace nacelle::kernels::cpu {
 
 // One line of the list in targets.cc.
 struct TargetEntry {
-  const Target* target;
-  std::string (*missing)();  // the CPU features it needs and this machine lacks; "" when it can run
+  Target target;
+  Features needs;
 };
 
 // All targets, best first.
 std::span<const TargetEntry> all_targets();
 
-// The target of that name, or the best one for "". kNotFound when there is none of that name,
-// kUnavailable when this machine lacks what it needs; both say what would work.
+// The target of that name, or the best one for "", on a machine with these features. kNotFound when
+// there is none of that name, kUnavailable when the machine lacks what it needs; both say what
+// would work.
 base::Result<const Target*> find_target(std::string_view name,
-                                        std::span<const TargetEntry> targets = all_targets());
+                                        Features features = machine_features());
 
 // The names of the targets that this machine can run, best first.
 std::span<const std::string_view> usable_targets();

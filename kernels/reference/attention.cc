@@ -7,27 +7,33 @@
 #include <cmath>
 #include <cstddef>
 
+#include "kernels/element.h"
 #include "kernels/reference/reference.h"
 
 namespace nacelle::kernels::reference {
 namespace {
 
-// One head of one sequence of `length` tokens. q, k, v and out point at the head's columns of the
-// first token; rows are `stride` and `out_stride` floats apart.
+// One head of one sequence of `length` tokens. q, k, v and out are the places of the head's first
+// number in the first token; rows are `stride` and `out_stride` numbers apart.
 struct Head {
-  const float* q;
-  const float* k;
-  const float* v;
+  RowsIn in;
+  std::size_t q;
+  std::size_t k;
+  std::size_t v;
   std::size_t stride;
   std::size_t length;
   std::size_t width;
   const float* bias;  // of the distance 0, or nullptr
   std::size_t window;
-  float* out;
+  RowsOut to;
+  std::size_t out;
   std::size_t out_stride;
 };
 
 void attend(const Head& head) {
+  const auto at = [&head](std::size_t i) {
+    return double{load_element(head.in.data, head.in.type, i)};
+  };
   std::vector<double> weight(head.length);
   for (std::size_t i = 0; i < head.length; ++i) {
     const std::size_t begin = i > head.window ? i - head.window : 0;
@@ -35,7 +41,7 @@ void attend(const Head& head) {
     for (std::size_t j = begin; j < end; ++j) {
       double dot = 0;
       for (std::size_t d = 0; d < head.width; ++d) {
-        dot += double{head.q[i * head.stride + d]} * double{head.k[j * head.stride + d]};
+        dot += at(head.q + i * head.stride + d) * at(head.k + j * head.stride + d);
       }
       weight[j] = dot / std::sqrt(static_cast<double>(head.width));
       if (head.bias != nullptr) {
@@ -55,9 +61,9 @@ void attend(const Head& head) {
     for (std::size_t d = 0; d < head.width; ++d) {
       double y = 0;
       for (std::size_t j = begin; j < end; ++j) {
-        y += weight[j] / sum * double{head.v[j * head.stride + d]};
+        y += weight[j] / sum * at(head.v + j * head.stride + d);
       }
-      head.out[i * head.out_stride + d] = static_cast<float>(y);
+      store_element(head.to, head.out + i * head.out_stride + d, static_cast<float>(y));
     }
   }
 }
@@ -70,8 +76,9 @@ void attention(const Attention& op) {
   for (std::size_t s = 0; s < op.sequences; ++s) {
     const std::size_t begin = op.offsets[s];
     for (std::size_t h = 0; h < op.heads; ++h) {
-      const float* q = op.qkv + begin * 3 * width + h * op.head_width;
-      attend({.q = q,
+      const std::size_t q = begin * 3 * width + h * op.head_width;
+      attend({.in = op.qkv,
+              .q = q,
               .k = q + width,
               .v = q + 2 * width,
               .stride = 3 * width,
@@ -79,7 +86,8 @@ void attention(const Attention& op) {
               .width = op.head_width,
               .bias = op.bias == nullptr ? nullptr : op.bias + h * biases + op.bias_reach,
               .window = op.window,
-              .out = op.out + begin * width + h * op.head_width,
+              .to = op.out,
+              .out = begin * width + h * op.head_width,
               .out_stride = width});
     }
   }

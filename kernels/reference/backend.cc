@@ -16,7 +16,15 @@ class ReferenceBackend final : public Backend {
 
   base::Result<std::unique_ptr<PackedLinear>> pack(const LinearWeights& weights) override {
     check_contract(weights);
-    return std::unique_ptr<PackedLinear>(reference::pack(weights));
+    return reference::pack(weights);
+  }
+  [[nodiscard]] std::string_view layout(LinearFormat format) const override {
+    return packed_shape(format, 1, 1).layout;
+  }
+  base::Result<std::unique_ptr<PackedLinear>> view(LinearFormat format, std::uint32_t inputs,
+                                                   std::uint32_t outputs,
+                                                   std::span<const std::byte> bytes) override {
+    return view_packed(packed_shape(format, inputs, outputs), inputs, outputs, bytes);
   }
 
   void embed(const EmbedNorm& op) override {
@@ -25,9 +33,8 @@ class ReferenceBackend final : public Backend {
   }
   void linear(const Linear& op) override {
     check_contract(op);
-    const auto* weights = dynamic_cast<const Weights*>(op.weights);
-    CHECK(weights != nullptr);  // packed by another backend
-    reference::linear(op, *weights);
+    CHECK(op.weights->layout == layout(op.weights->format));  // packed by another backend
+    reference::linear(op);
   }
   void rotary(const Rotary& op) override {
     check_contract(op);
@@ -52,6 +59,10 @@ class ReferenceBackend final : public Backend {
   void normalize(const Normalize& op) override {
     check_contract(op);
     reference::normalize(op);
+  }
+  void quantize(const Quantize& op) override {
+    check_contract(op);
+    reference::quantize(op);
   }
 };
 

@@ -25,6 +25,7 @@ void embed(const EmbedNorm& op) {
                  element(op.types_table, type, i);
       }
       normalize_row(row, op.gamma, op.beta, op.epsilon, op.out + t * op.width);
+      narrow_row(op.out + t * op.width, t, op.width, op.narrowed);
     }
   }
 }

@@ -28,6 +28,7 @@ void layer_norm(const LayerNorm& op) {
     const float* in = op.in + r * op.width;
     const std::vector<double> row(in, in + op.width);
     normalize_row(row, op.gamma, op.beta, op.epsilon, op.out + r * op.width);
+    narrow_row(op.out + r * op.width, r, op.width, op.narrowed);
   }
 }
 

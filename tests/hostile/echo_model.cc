@@ -89,6 +89,14 @@ class NoBackend final : public kernels::Backend {
       const kernels::LinearWeights& /*weights*/) override {
     return none();
   }
+  [[nodiscard]] std::string_view layout(kernels::LinearFormat /*format*/) const override {
+    return "none";
+  }
+  base::Result<std::unique_ptr<kernels::PackedLinear>> view(
+      kernels::LinearFormat /*format*/, std::uint32_t /*inputs*/, std::uint32_t /*outputs*/,
+      std::span<const std::byte> /*bytes*/) override {
+    return none();
+  }
   void embed(const kernels::EmbedNorm& /*op*/) override {}
   void linear(const kernels::Linear& /*op*/) override {}
   void rotary(const kernels::Rotary& /*op*/) override {}
@@ -97,6 +105,7 @@ class NoBackend final : public kernels::Backend {
   void layer_norm(const kernels::LayerNorm& /*op*/) override {}
   void pool(const kernels::Pool& /*op*/) override {}
   void normalize(const kernels::Normalize& /*op*/) override {}
+  void quantize(const kernels::Quantize& /*op*/) override {}
 
  private:
   static base::Error none() { return {base::Code::kUnavailable, "there is no backend here"}; }

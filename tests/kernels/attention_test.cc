@@ -66,7 +66,7 @@ class Data {
     const std::size_t width = std::size_t{op_.heads} * op_.head_width;
     const auto own = test::offsets_of({op_.offsets[s + 1] - op_.offsets[s]});
     Attention op = op_;
-    op.qkv += begin * 3 * width;
+    op.qkv = qkv_->data() + begin * 3 * width;
     op.offsets = own.data();
     op.sequences = 1;
     op.out = out + begin * width;

@@ -2,6 +2,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "kernels/cpu/targets.h"
 #include "tests/kernels/support.h"
 
@@ -32,15 +34,18 @@ TEST(Backends, AForcedTargetIsTheOneThatRuns) {
   }
 }
 
-// The description is a name; this is evidence. Each target lays panels out for its own tile, so
-// weights of one layout refused by the other show that they really are two.
-TEST(Backends, TwoTargetsDoNotShareTheirKernels) {
+// The description is a name; this is evidence.
+TEST(Backends, TwoTargetsDifferInSomeKernel) {
   const auto targets = cpu::all_targets();
   for (std::size_t a = 0; a < targets.size(); ++a) {
     for (std::size_t b = a + 1; b < targets.size(); ++b) {
-      EXPECT_NE(targets[a].target->linear, targets[b].target->linear);
-      EXPECT_NE(targets[a].target->attention, targets[b].target->attention);
-      EXPECT_NE(targets[a].target->lanes, targets[b].target->lanes);
+      const cpu::Target& one = targets[a].target;
+      const cpu::Target& other = targets[b].target;
+      EXPECT_FALSE(std::ranges::equal(one.linear, other.linear)) << one.name << " " << other.name;
+      EXPECT_NE(targets[a].needs, targets[b].needs);
+    }
+    for (std::size_t f = 0; f < kLinearFormats; ++f) {
+      EXPECT_EQ(static_cast<std::size_t>(targets[a].target.linear[f]->layout.format), f);
     }
   }
 }
@@ -88,36 +93,112 @@ TEST(Backends, ImpossibleThreadCountsAreRefused) {
   }
 }
 
-// A list as an older machine sees it.
-std::string nothing() { return ""; }
-std::string two_features() { return "avx512f, avx512vl"; }
-const cpu::TargetEntry kOldMachine[] = {
-    {.target = cpu::all_targets()[0].target, .missing = two_features},
-    {.target = cpu::all_targets()[1].target, .missing = nothing},
-};
+// Machines as they are, as sets of features.
+constexpr cpu::Features kHaswell = cpu::kAvx2 | cpu::kFma | cpu::kF16c;
+constexpr cpu::Features kSkylakeServer =
+    kHaswell | cpu::kAvx512f | cpu::kAvx512bw | cpu::kAvx512dq | cpu::kAvx512vl;
+constexpr cpu::Features kCascadeLake = kSkylakeServer | cpu::kAvx512Vnni;
+constexpr cpu::Features kZen4 = kCascadeLake | cpu::kAvx512Bf16;
+constexpr cpu::Features kSapphireRapids =
+    kZen4 | cpu::kAvxVnni | cpu::kAmxTile | cpu::kAmxInt8 | cpu::kAmxBf16;
+
+std::string best(cpu::Features features) {
+  const auto target = cpu::find_target("", features);
+  return target ? (*target)->name : "none";
+}
 
 TEST(Targets, TheBestThatTheCpuCanRunIsTaken) {
-  const auto target = cpu::find_target("", kOldMachine);
-  ASSERT_TRUE(target);
-  EXPECT_EQ(*target, kOldMachine[1].target);
+  EXPECT_EQ(best(kHaswell), "avx2");
+  EXPECT_EQ(best(kHaswell | cpu::kAvxVnni), "avx2");
+  EXPECT_EQ(best(kSkylakeServer), "avx512");
+  EXPECT_EQ(best(kCascadeLake), "avx512vnni");
+  EXPECT_EQ(best(kZen4), "avx512bf16");
+  EXPECT_EQ(best(kSapphireRapids), "amx");
+  EXPECT_EQ(best(cpu::Features{0}), "none");
+}
+
+// Whatever single feature is masked away, what is taken needs none that is missing.
+TEST(Targets, AMaskedFeatureIsNeverNeeded) {
+  for (unsigned bit = 0; bit < cpu::kFeatureCount; ++bit) {
+    const cpu::Features masked = kSapphireRapids & ~(1U << bit);
+    const auto target = cpu::find_target("", masked);
+    for (const cpu::TargetEntry& entry : cpu::all_targets()) {
+      if (target && *target == &entry.target) {
+        EXPECT_EQ(entry.needs & ~masked, 0U) << "without " << cpu::feature_names(1U << bit);
+      }
+    }
+    EXPECT_EQ(target.has_value(), (kHaswell & ~masked) == 0);
+  }
 }
 
 TEST(Targets, ATargetThatTheCpuLacksIsUnavailableWithTheReason) {
-  const auto target = cpu::find_target(kOldMachine[0].target->name, kOldMachine);
+  const auto target = cpu::find_target("avx512", kHaswell | cpu::kAvx512f);
   ASSERT_FALSE(target);
   EXPECT_EQ(target.error().code, base::Code::kUnavailable);
-  EXPECT_THAT(target.error().message, HasSubstr("avx512f, avx512vl"));
-  EXPECT_THAT(target.error().message,
-              HasSubstr("can run " + std::string(kOldMachine[1].target->name)));
+  EXPECT_THAT(target.error().message, HasSubstr("avx512bw, avx512dq, avx512vl"));
+  EXPECT_THAT(target.error().message, HasSubstr("can run avx2"));
 }
 
 TEST(Targets, AMachineThatCanRunNoneSaysSo) {
-  const cpu::TargetEntry ancient[] = {{kOldMachine[0].target, two_features},
-                                      {kOldMachine[1].target, two_features}};
-  const auto target = cpu::find_target("", ancient);
+  const auto target = cpu::find_target("", 0);
   ASSERT_FALSE(target);
   EXPECT_EQ(target.error().code, base::Code::kUnavailable);
   EXPECT_THAT(target.error().message, HasSubstr("can run none"));
+}
+
+// CPUID as a machine with everything answers.
+constexpr cpu::CpuidBits kAllBits{.leaf1_ecx = ~0U,
+                                  .leaf7_ebx = ~0U,
+                                  .leaf7_ecx = ~0U,
+                                  .leaf7_edx = ~0U,
+                                  .leaf7_1_eax = ~0U,
+                                  .xcr0 = 0x600E7,
+                                  .tiles_permitted = true};
+
+TEST(Features, WhatTheOperatingSystemDoesNotSaveIsNotThere) {
+  EXPECT_EQ(cpu::features_from(kAllBits), (1U << cpu::kFeatureCount) - 1);
+  cpu::CpuidBits bits = kAllBits;
+  bits.tiles_permitted = false;
+  EXPECT_EQ(best(cpu::features_from(bits)), "avx512bf16");
+  bits.xcr0 = 0xE7;  // no tiles
+  EXPECT_EQ(best(cpu::features_from(bits)), "avx512bf16");
+  bits.xcr0 = 0x67;  // not all of AVX-512's registers
+  EXPECT_EQ(best(cpu::features_from(bits)), "avx2");
+  bits.xcr0 = 0x3;  // SSE only
+  EXPECT_EQ(cpu::features_from(bits), 0U);
+  EXPECT_EQ(cpu::features_from({}), 0U);
+}
+
+// Each feature by the bit that Intel's and AMD's manuals give it.
+TEST(Features, EachBitOfCpuidIsItsFeature) {
+  const auto with = [](auto member, unsigned bit) {
+    cpu::CpuidBits bits{.xcr0 = 0x600E7, .tiles_permitted = true};
+    bits.*member = 1U << bit;
+    return cpu::features_from(bits);
+  };
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf1_ecx, 12), cpu::kFma);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf1_ecx, 29), cpu::kF16c);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_ebx, 5), cpu::kAvx2);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_ebx, 16), cpu::kAvx512f);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_ebx, 17), cpu::kAvx512dq);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_ebx, 30), cpu::kAvx512bw);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_ebx, 31), cpu::kAvx512vl);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_ecx, 11), cpu::kAvx512Vnni);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_edx, 22), cpu::kAmxBf16);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_edx, 24), cpu::kAmxTile);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_edx, 25), cpu::kAmxInt8);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_1_eax, 4), cpu::kAvxVnni);
+  EXPECT_EQ(with(&cpu::CpuidBits::leaf7_1_eax, 5), cpu::kAvx512Bf16);
+}
+
+// What this machine's compiler run-time says, where it knows the name.
+TEST(Features, ThisMachineIsSeenAsTheCompilerSeesIt) {
+  const cpu::Features here = cpu::machine_features();
+  EXPECT_EQ((here & cpu::kAvx2) != 0, __builtin_cpu_supports("avx2") != 0);
+  EXPECT_EQ((here & cpu::kFma) != 0, __builtin_cpu_supports("fma") != 0);
+  EXPECT_EQ((here & cpu::kAvx512f) != 0, __builtin_cpu_supports("avx512f") != 0);
+  EXPECT_EQ((here & cpu::kAvx512bw) != 0, __builtin_cpu_supports("avx512bw") != 0);
+  EXPECT_EQ((here & cpu::kAvx512Vnni) != 0, __builtin_cpu_supports("avx512vnni") != 0);
 }
 
 }  // namespace

@@ -20,7 +20,7 @@ TEST_P(ContractsDeathTest, LinearOutputOverItsInput) {
   EXPECT_DEATH(backend_->linear(op), "overlap");
   Linear residual = op;
   residual.out = floats_ + 64;
-  residual.residual = residual.out;
+  residual.residual = floats_ + 64;
   EXPECT_DEATH(backend_->linear(residual), "overlap");
 }
 
@@ -30,6 +30,33 @@ TEST_P(ContractsDeathTest, LinearWeightsOfAnotherBackend) {
   ASSERT_TRUE(packed);
   const Linear op{.in = floats_, .weights = packed->get(), .out = floats_ + 64, .rows = 2};
   EXPECT_DEATH(backend_->linear(op), "CHECK");
+}
+
+TEST_P(ContractsDeathTest, LinearRowsOfAnotherTypeThanTheWeights) {
+  auto packed = backend_->pack(
+      {.weights = {.data = floats_, .rows = 4, .columns = 4}, .format = LinearFormat::kInt8});
+  ASSERT_TRUE(packed);
+  const Linear op{.in = floats_, .weights = packed->get(), .out = floats_ + 64, .rows = 2};
+  EXPECT_DEATH(backend_->linear(op), "kI8");
+}
+
+TEST_P(ContractsDeathTest, CodesWithoutScales) {
+  std::int8_t codes[64] = {};
+  EXPECT_DEATH(static_cast<void>(backend_->pack(
+                   {.weights = {.data = codes, .type = ElementType::kI8, .rows = 4, .columns = 4},
+                    .format = LinearFormat::kInt8})),
+               "scales");
+  EXPECT_DEATH(backend_->quantize({.in = floats_, .out = {.codes = codes}, .rows = 1, .width = 64}),
+               "scales");
+}
+
+TEST_P(ContractsDeathTest, CodesOverTheirOwnRow) {
+  auto* codes = static_cast<std::int8_t*>(static_cast<void*>(floats_));
+  EXPECT_DEATH(backend_->quantize({.in = floats_,
+                                   .out = {.codes = codes, .scales = floats_ + 128},
+                                   .rows = 1,
+                                   .width = 64}),
+               "overlap");
 }
 
 TEST_P(ContractsDeathTest, WeightsWithoutRows) {

@@ -14,7 +14,7 @@ using test::Fenced;
 
 class Math : public testing::TestWithParam<std::string> {
  protected:
-  const Target& target_ = **find_target(GetParam());
+  const Ops& ops_ = *(*find_target(GetParam()))->ops;
 
   // The largest error in ulps of the exact result over every `step`-th float of [low, high], both
   // of one sign.
@@ -46,30 +46,48 @@ class Math : public testing::TestWithParam<std::string> {
 };
 
 TEST_P(Math, ExpIsWithinTwoUlps) {
-  EXPECT_LE(worst(target_.exp_nonpositive, std::exp, -87.3365F, -0.0F, 509), 2.0);
+  EXPECT_LE(worst(ops_.exp_nonpositive, std::exp, -87.3365F, -0.0F, 509), 2.0);
 }
 
 TEST_P(Math, ErfIsWithinFiveUlps) {
-  EXPECT_LE(worst(target_.erf, std::erf, 1e-30F, 10.0F, 509), 5.0);
-  EXPECT_LE(worst(target_.erf, std::erf, -10.0F, -1e-30F, 509), 5.0);
+  EXPECT_LE(worst(ops_.erf, std::erf, 1e-30F, 10.0F, 509), 5.0);
+  EXPECT_LE(worst(ops_.erf, std::erf, -10.0F, -1e-30F, 509), 5.0);
 }
 
 TEST_P(Math, TanhIsWithinFourUlps) {
-  EXPECT_LE(worst(target_.tanh, std::tanh, 1e-30F, 20.0F, 509), 4.0);
-  EXPECT_LE(worst(target_.tanh, std::tanh, -20.0F, -1e-30F, 509), 4.0);
+  EXPECT_LE(worst(ops_.tanh, std::tanh, 1e-30F, 20.0F, 509), 4.0);
+  EXPECT_LE(worst(ops_.tanh, std::tanh, -20.0F, -1e-30F, 509), 4.0);
+}
+
+TEST_P(Math, RoughPowersOfTwoAreWithinTheirBound) {
+  std::vector<float> in;
+  for (float x = -125.9F; x < 0; x += 0.0137F) in.push_back(x);
+  std::vector<float> out(in.size());
+  ops_.exp2_rough(in.data(), out.data(), in.size());
+  for (std::size_t i = 0; i < in.size(); ++i) {
+    EXPECT_NEAR(out[i] / std::exp2(double{in[i]}), 1.0, 3e-6) << in[i];
+  }
+  const float ends[] = {0.0F, -126.5F, -1e30F, -INFINITY, test::kNaN};
+  float at_ends[5];
+  ops_.exp2_rough(ends, at_ends, 5);
+  EXPECT_NEAR(at_ends[0], 1.0F, 3e-6);
+  EXPECT_EQ(at_ends[1], 0.0F);
+  EXPECT_EQ(at_ends[2], 0.0F);
+  EXPECT_EQ(at_ends[3], 0.0F);
+  EXPECT_TRUE(std::isnan(at_ends[4]));
 }
 
 TEST_P(Math, LimitsAndNanAreWhatTheyShouldBe) {
   const float in[] = {0.0F, -0.0F, -INFINITY, -1000.0F, -88.0F, test::kNaN};
   float out[6];
-  target_.exp_nonpositive(in, out, 6);
+  ops_.exp_nonpositive(in, out, 6);
   EXPECT_EQ(out[0], 1.0F);
   EXPECT_EQ(out[1], 1.0F);
   EXPECT_EQ(out[2], 0.0F);
   EXPECT_EQ(out[3], 0.0F);
   EXPECT_EQ(out[4], 0.0F);
   EXPECT_TRUE(std::isnan(out[5]));
-  for (const auto function : {target_.erf, target_.tanh}) {
+  for (const auto function : {ops_.erf, ops_.tanh}) {
     const float odd[] = {0.0F, INFINITY, -INFINITY, 100.0F, -100.0F, test::kNaN};
     function(odd, out, 6);
     EXPECT_EQ(out[0], 0.0F);

@@ -4,34 +4,25 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include <numeric>
+#include <vector>
 
 namespace nacelle::kernels::cpu {
 namespace {
 
 using ::testing::ElementsAre;
 
-std::vector<float> floats(const Buffer& buffer) {
-  return {buffer.as<float>(), buffer.as<float>() + buffer.size() / sizeof(float)};
-}
+// 2 lanes and 4 columns: small enough to read.
+constexpr PanelLayout kTiny{
+    .name = "tiny", .format = LinearFormat::kF32, .panel = 4, .lanes = 2, .group = 1, .depth = 1};
 
-// A target of 2 lanes and 4 columns: small enough to read.
-constexpr Target kTiny = {.name = "tiny",
-                          .lanes = 2,
-                          .panel = 4,
-                          .tile_rows = 1,
-                          .linear = nullptr,
-                          .attention = nullptr,
-                          .attention_scratch = nullptr,
-                          .rotary = nullptr,
-                          .gate = nullptr,
-                          .embed = nullptr,
-                          .layer_norm = nullptr,
-                          .pool = nullptr,
-                          .normalize = nullptr,
-                          .exp_nonpositive = nullptr,
-                          .erf = nullptr,
-                          .tanh = nullptr};
+template <typename T>
+std::vector<T> weights_of(const PackedLinear& packed, std::size_t count) {
+  const auto* at = static_cast<const T*>(packed.weights);
+  return {at, at + count};
+}
+std::vector<float> bias_of(const PackedLinear& packed, std::size_t count) {
+  return {packed.bias, packed.bias + count};
+}
 
 TEST(Panels, ColumnsOfOneInputLieSideBySideAndTheLastPanelIsNarrow) {
   // w[n][k] = 10 n + k, as in the header: 5 outputs of 2 inputs.
@@ -42,16 +33,44 @@ TEST(Panels, ColumnsOfOneInputLieSideBySideAndTheLastPanelIsNarrow) {
   ASSERT_TRUE(packed);
   EXPECT_EQ((*packed)->outputs, 5U);
   EXPECT_EQ((*packed)->inputs, 2U);
-  EXPECT_THAT(floats((*packed)->panels), ElementsAre(0, 10, 20, 30, 1, 11, 21, 31, 40, 0, 41, 0));
-  EXPECT_THAT(floats((*packed)->bias), ElementsAre(1, 2, 3, 4, 5, 0));
+  EXPECT_THAT(weights_of<float>(**packed, 12),
+              ElementsAre(0, 10, 20, 30, 1, 11, 21, 31, 40, 0, 41, 0));
+  EXPECT_THAT(bias_of(**packed, 6), ElementsAre(1, 2, 3, 4, 5, 0));
+}
+
+TEST(Panels, AGroupOfInputsStaysTogetherAndIsFilledUpWithZeros) {
+  PanelLayout layout = kTiny;
+  layout.format = LinearFormat::kInt8;
+  layout.group = 2;
+  layout.depth = 4;
+  const std::int8_t codes[] = {1, 2, 3, 11, 12, 13, 21, 22, 23};
+  const float scales[] = {0.5F, 0.25F, 2.0F};
+  const LinearWeights layer{
+      .weights = {.data = codes, .type = ElementType::kI8, .rows = 3, .columns = 3},
+      .scales = scales,
+      .format = LinearFormat::kInt8};
+  const auto packed = pack(layout, layer);
+  ASSERT_TRUE(packed);
+  EXPECT_THAT(weights_of<std::int8_t>(**packed, 16),
+              ElementsAre(1, 2, 11, 12, 21, 22, 0, 0, 3, 0, 13, 0, 23, 0, 0, 0));
+  EXPECT_THAT(std::vector<float>((*packed)->scales, (*packed)->scales + 4),
+              ElementsAre(0.5F, 0.25F, 2.0F, 0.0F));
+
+  layout.group = layout.depth = 4;
+  layout.offset = true;
+  const auto offset = pack(layout, layer);
+  ASSERT_TRUE(offset);
+  EXPECT_THAT(
+      weights_of<std::uint8_t>(**offset, 16),
+      ElementsAre(129, 130, 131, 128, 139, 140, 141, 128, 149, 150, 151, 128, 128, 128, 128, 128));
 }
 
 TEST(Panels, WithoutABiasThereAreZeros) {
   const float weights[] = {7, 8, 9};
   const auto packed = pack(kTiny, {.weights = {.data = weights, .rows = 1, .columns = 3}});
   ASSERT_TRUE(packed);
-  EXPECT_THAT(floats((*packed)->panels), ElementsAre(7, 0, 8, 0, 9, 0));
-  EXPECT_THAT(floats((*packed)->bias), ElementsAre(0, 0));
+  EXPECT_THAT(weights_of<float>(**packed, 6), ElementsAre(7, 0, 8, 0, 9, 0));
+  EXPECT_THAT(bias_of(**packed, 2), ElementsAre(0, 0));
 }
 
 TEST(Panels, ALayerTooLargeForMemoryIsAnError) {

@@ -18,6 +18,8 @@
 #include <utility>
 #include <vector>
 
+#include "kernels/cpu/cpu.h"
+#include "kernels/cpu/target.h"
 #include "kernels/kernels.h"
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/check.h"
@@ -126,6 +128,10 @@ class Matrix {
       : bytes_(std::size_t{rows} * columns * element_size(type)) {
     for (std::size_t i = 0; i < std::size_t{rows} * columns; ++i) {
       const float x = numbers.next(magnitude);
+      if (type == ElementType::kI8) {  // any code, the magnitude aside
+        bytes_[i] = static_cast<unsigned char>(numbers.below(256));
+        continue;
+      }
       const std::uint16_t half = type == ElementType::kF16 ? f16_from(x) : bf16_from(x);
       std::memcpy(bytes_.data() + i * element_size(type),
                   type == ElementType::kF32 ? static_cast<const void*>(&x) : &half,
@@ -161,6 +167,9 @@ inline double relative_error(const float* out, const float* expected, std::size_
   return std::sqrt(difference / norm);
 }
 
+// AMX's kernels over an emulator of its registers: everywhere that AVX2 runs.
+inline constexpr std::string_view kEmulatedAmx = "cpu/emulated_amx";
+
 // Everything that computes and is not the reference: "cpu/avx512", "cpu/avx2".
 inline std::vector<std::string> fast_backends() {
   std::vector<std::string> names;
@@ -171,14 +180,11 @@ inline std::vector<std::string> fast_backends() {
       names.push_back(std::string(entry.name) + "/" + std::string(target));
     }
   }
+  if (!cpu::usable_targets().empty()) names.emplace_back(kEmulatedAmx);
   return names;
 }
 
-inline std::unique_ptr<Backend> make(std::string_view name, unsigned threads = 2) {
-  auto backend = create_backend(name, threads);
-  CHECK(backend.has_value());
-  return *std::move(backend);
-}
+inline std::unique_ptr<Backend> make(std::string_view name, unsigned threads = 2);
 
 // ... and the reference.
 inline std::vector<std::string> all_backend_names() {
@@ -194,6 +200,28 @@ inline std::string test_name(const testing::TestParamInfo<std::string>& backend)
     if (c == '/') c = '_';
   }
   return name;
+}
+
+}  // namespace nacelle::kernels::test
+
+namespace nacelle::kernels::cpu {
+extern const Ops kAvx2Ops;                   // avx2.cc
+extern const LinearKernel kAvx2F32;          //
+extern const LinearKernel kEmulatedAmxBf16;  // amx_emulated.cc
+extern const LinearKernel kEmulatedAmxInt8;  //
+}  // namespace nacelle::kernels::cpu
+
+namespace nacelle::kernels::test {
+
+inline std::unique_ptr<Backend> make(std::string_view name, unsigned threads) {
+  static const cpu::Target kEmulated{
+      "emulated_amx",
+      &cpu::kAvx2Ops,
+      {&cpu::kAvx2F32, &cpu::kEmulatedAmxBf16, &cpu::kEmulatedAmxInt8}};
+  auto backend =
+      name == kEmulatedAmx ? cpu::create_on(kEmulated, threads) : create_backend(name, threads);
+  CHECK(backend.has_value());
+  return *std::move(backend);
 }
 
 }  // namespace nacelle::kernels::test

@@ -94,6 +94,8 @@ MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz"
                        "model", "support", "tree")
 MIRROR_FREE_TESTS = (
     "tests/shm/one_mapping_test.cc",  # both ends at once, for the thread sanitizer
+    "tests/kernels/amx_emulator_test.cc",  # a stand-in for instructions, for the tests alone
+    "tests/kernels/attention_bf16_test.cc",  # attention.h, like attention_test.cc
     "tests/kernels/conformance_test.cc",  # every backend against the reference
     "tests/kernels/invariance_test.cc",  # every backend against itself
     "tests/tokenizer/bad_files_test.cc",  # whole tokenizers: hostile files,

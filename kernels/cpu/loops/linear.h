@@ -1,11 +1,11 @@
-// Linear on one block: tiles over the panels, then bias, activation and residual while the tile is
-// still in the first-level cache.
+// Linear in floats on one block: tiles over the panels, then bias, activation and residual while
+// the tile is still in the first-level cache.
 //
 // Sums are cut into chains of kChain products, which are then added: the rounding error grows with
 // kChain + K / kChain instead of K. The cut depends on K alone.
 #pragma once
 
-#include "kernels/cpu/loops/math.h"
+#include "kernels/cpu/loops/finish.h"
 #include "kernels/cpu/loops/tile.h"
 #include "kernels/cpu/target.h"
 
@@ -20,31 +20,6 @@ inline constexpr std::size_t kShallowRows = 24;
 // Weights of a layer that survive in the second-level cache from one block of rows to the next.
 inline constexpr std::size_t kCachedMax = std::size_t{256} * 1024;
 
-// Rows [row, row + rows), columns [column, column + columns): out = activation(sums + bias) +
-// residual. `sums` has rows of at least `columns` floats, sums_stride apart.
-template <class V>
-void finish_tile(const LinearBlock& op, const float* sums, std::size_t sums_stride, std::size_t row,
-                 std::size_t rows, std::size_t column, std::size_t columns) {
-  for (std::size_t r = 0; r < rows; ++r) {
-    const std::size_t at = (row + r) * op.outputs + column;
-    for (std::size_t j = 0; j < columns; j += V::kLanes) {
-      const std::size_t n = columns - j;
-      const bool whole = n >= V::kLanes;
-      auto y = V::add(V::load(sums + r * sums_stride + j), V::load(op.bias + column + j));
-      y = activate<V>(op.activation, y);
-      if (op.residual != nullptr) {
-        const float* residual = op.residual + at + j;
-        y = V::add(y, whole ? V::load(residual) : V::load_first(residual, n));
-      }
-      if (whole) {
-        V::store(op.out + at + j, y);
-      } else {
-        V::store_first(op.out + at + j, y, n);
-      }
-    }
-  }
-}
-
 // Moves the tile's sums between `sums` and the columns of the output, where they wait for the next
 // kLinearDepth inputs.
 template <class V>
@@ -54,7 +29,7 @@ void keep_sums(const LinearBlock& op, float* sums, std::size_t row, std::size_t 
   for (std::size_t r = 0; r < rows; ++r) {
     for (std::size_t j = 0; j < columns; j += V::kLanes) {
       const std::size_t n = columns - j < V::kLanes ? columns - j : V::kLanes;
-      float* out = op.out + (row + r) * op.outputs + column + j;
+      float* out = static_cast<float*>(op.out.data) + (row + r) * op.outputs + column + j;
       float* sum = sums + r * kWidth + j;
       if (back) {
         V::store(sum, n == V::kLanes ? V::load(out) : V::load_first(out, n));
@@ -73,15 +48,18 @@ template <class V, unsigned kPanels>
 std::size_t linear_row(const LinearBlock& op, std::size_t panel_begin) {
   constexpr std::size_t kWidth = V::kTileVectors * V::kLanes;
   alignas(64) float sums[kPanels * kWidth];
+  const auto* in = static_cast<const float*>(op.in.data);
+  const auto* panels = static_cast<const float*>(op.panels);
   std::size_t p = panel_begin;
   for (; p + kPanels <= op.panel_end && (p + kPanels) * kWidth <= op.outputs; p += kPanels) {
     for (std::size_t k = 0; k < op.inputs; k += kChain) {
       const std::size_t count = op.inputs - k < kChain ? op.inputs - k : kChain;
-      single_row<V, kPanels>(op.in + op.row_begin * op.inputs + k,
-                             op.panels + p * kWidth * op.inputs + k * kWidth, kWidth * op.inputs,
+      single_row<V, kPanels>(in + op.row_begin * op.inputs + k,
+                             panels + p * kWidth * op.inputs + k * kWidth, kWidth * op.inputs,
                              count, sums, k != 0);
     }
-    finish_tile<V>(op, sums, kPanels * kWidth, op.row_begin, 1, p * kWidth, kPanels * kWidth);
+    finish_tile<V>(op, sums, kPanels * kWidth, nullptr, op.row_begin, 1, p * kWidth,
+                   kPanels * kWidth);
   }
   return p;
 }
@@ -107,7 +85,7 @@ void linear(const LinearBlock& op) {
       const std::size_t columns = left < kWidth ? left : kWidth;
       const std::size_t vectors = (columns + V::kLanes - 1) / V::kLanes;
       const std::size_t stride = vectors * V::kLanes;
-      const float* panel = op.panels + column * op.inputs;
+      const float* panel = static_cast<const float*>(op.panels) + column * op.inputs;
       // The first tiles fetch the next panel. With fewer tiles the hardware's own fetching of the
       // current panel is busy enough, and a small layer is in the cache anyway.
       constexpr std::size_t kFetchers = kWidth / kLineFloats;
@@ -123,7 +101,7 @@ void linear(const LinearBlock& op) {
         for (std::size_t k = begin; k < end; k += kChain) {
           const std::size_t count = end - k < kChain ? end - k : kChain;
           run_tile<V>(rows, vectors,
-                      {.a = op.in + row * op.inputs + k,
+                      {.a = static_cast<const float*>(op.in.data) + row * op.inputs + k,
                        .a_stride = op.inputs,
                        .b = panel + k * stride,
                        .b_stride = stride,
@@ -135,7 +113,7 @@ void linear(const LinearBlock& op) {
           soon += kLineFloats * count;
         }
         if (end == op.inputs) {
-          finish_tile<V>(op, sums, kWidth, row, rows, column, columns);
+          finish_tile<V>(op, sums, kWidth, nullptr, row, rows, column, columns);
         } else {
           keep_sums<V>(op, sums, row, rows, column, columns, false);
         }

@@ -35,6 +35,22 @@ typename V::Register exp_nonpositive(typename V::Register x) {
   return V::zero_where_less(V::times_power_of_2(y, n), x, V::set1(kLeast));
 }
 
+// 2^x for x <= 0, within 3e-6 of it, for results that are rounded to bf16 (2^-9) next: 0 below
+// 2^-126, NaN for NaN. A polynomial for 2^r, |r| <= 1/2, by Remez' exchange.
+template <class V>
+typename V::Register exp2_rough(typename V::Register x) {
+  constexpr float kLeast = -126.0F;
+  const auto clamped = V::max(V::set1(kLeast), x);  // max gives its second when one is NaN
+  const auto n = V::round(clamped);
+  const auto r = V::sub(clamped, n);
+  auto p = V::set1(9.570101908e-03F);
+  p = V::fma(p, r, V::set1(5.591786032e-02F));
+  p = V::fma(p, r, V::set1(2.402474483e-01F));
+  p = V::fma(p, r, V::set1(6.931218147e-01F));
+  p = V::fma(p, r, V::set1(9.999992614e-01F));
+  return V::zero_where_less(V::times_power_of_2(p, n), x, V::set1(kLeast));
+}
+
 // x p(x^2) / q(x^2), where p and q have degree 5, with x first brought into [-limit, limit].
 struct OddRational {
   float limit;

@@ -2,6 +2,7 @@
 // one.
 #pragma once
 
+#include "kernels/cpu/loops/quantize.h"
 #include "kernels/cpu/target.h"
 
 namespace nacelle::kernels::cpu {
@@ -91,6 +92,7 @@ void layer_norm(const LayerNorm& op, std::size_t row_begin, std::size_t row_end)
     const float* in = op.in + r * op.width;
     normalize_row<V>(in, sum_of_row<V>(in, op.width), op.gamma, op.beta, op.epsilon, op.width,
                      op.out + r * op.width);
+    narrow_row<V>(op.out + r * op.width, r, op.width, op.narrowed);
   }
 }
 
@@ -173,6 +175,7 @@ void embed(const EmbedNorm& op, std::size_t token_begin, std::size_t token_end) 
       sum = add_rows<V>(op.words, word, op.positions, position, op.types_table, type, out);
     }
     normalize_row<V>(out, sum, op.gamma, op.beta, op.epsilon, op.width, out);
+    narrow_row<V>(out, t, op.width, op.narrowed);
   }
 }
 
