@@ -1,6 +1,7 @@
 #include "shm/client.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <utility>
 
@@ -17,29 +18,49 @@ using base::Code;
 using base::Error;
 using base::Nanos;
 
-// What can be refused before anything is sent.
-base::Status check_call(shm::Op op, std::string_view name, const Service& service,
-                        const shm::Link& link, std::span<const std::string_view> texts,
-                        std::span<float> out, std::span<shm::ItemReport> items) {
-  const std::uint32_t width = service.width(op);
+std::string_view name_of(shm::Op op) {
+  return op == shm::Op::kEmbed ? "embed" : op == shm::Op::kRerank ? "rerank" : "classify";
+}
+
+// Numbers per row of this call; kInvalid when the service does not do this.
+base::Result<std::uint32_t> width_of(shm::Op op, std::string_view name, const ServiceInfo& info,
+                                     const CallOptions& options) {
+  const std::uint32_t width = Service::width_of(info, op);
   if (width == 0) {
-    return Error{Code::kInvalid, "the service " + quoted(name) + " (" + service.info.architecture +
-                                     ") does not " +
-                                     (op == shm::Op::kEmbed ? "embed" : "classify")};
+    return Error{Code::kInvalid, "the service " + quoted(name) + " (" + info.architecture +
+                                     ") does not " + std::string(name_of(op))};
   }
-  if (base::Status good = shm::check_texts(link, texts); !good) return good.error();
-  if (out.size() != texts.size() * width) {
+  const std::uint32_t wanted = options.dimensions;
+  if (wanted > width) {
+    return Error{Code::kInvalid, "dimensions is " + std::to_string(wanted) + "; the rows of " +
+                                     quoted(name) + " have " + std::to_string(width) + " numbers"};
+  }
+  return wanted > 0 ? wanted : width;
+}
+
+// What can be refused before anything is sent; else numbers per row.
+base::Result<std::uint32_t> check_call(shm::Op op, std::string_view name, const Service& service,
+                                       const shm::Link& link,
+                                       std::span<const std::string_view> texts,
+                                       std::span<std::byte> out, std::span<shm::ItemReport> items,
+                                       const CallOptions& options) {
+  if (base::Status good = shm::check_list(link, op, texts, options); !good) return good.error();
+  const base::Result<std::uint32_t> width = width_of(op, name, service.info, options);
+  if (!width) return width.error();
+  const std::size_t rows = texts.size() - (op == shm::Op::kRerank ? 1 : 0);
+  const std::uint64_t size = shm::row_size(options.dtype, *width);
+  if (out.size() != rows * size) {
     // Exactly: a sidecar that came back with another model would else fill rows of another width.
     return Error{Code::kInvalid, "the output has room for " + std::to_string(out.size()) +
-                                     " floats; " + std::to_string(texts.size()) + " rows of " +
-                                     std::to_string(width) + " are needed"};
+                                     " bytes; " + std::to_string(rows) + " rows of " +
+                                     std::to_string(size) + " are needed (" +
+                                     std::to_string(*width) + " numbers each)"};
   }
-  if (!items.empty() && items.size() < texts.size()) {
+  if (!items.empty() && items.size() < rows) {
     return Error{Code::kInvalid, "items has room for " + std::to_string(items.size()) +
-                                     " entries; there are " + std::to_string(texts.size()) +
-                                     " texts"};
+                                     " entries; there are " + std::to_string(rows) + " texts"};
   }
-  return base::ok();
+  return *width;
 }
 
 }  // namespace
@@ -94,10 +115,10 @@ base::Result<std::shared_ptr<const ServiceInfo>> Client::describe(std::string_vi
 }
 
 base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
-                                     std::span<const std::string_view> texts, std::span<float> out,
-                                     std::span<shm::ItemReport> items, const CallOptions& options,
-                                     CallReport* on_error) {
-  CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify);
+                                     std::span<const std::string_view> texts,
+                                     std::span<std::byte> out, std::span<shm::ItemReport> items,
+                                     const CallOptions& options, CallReport* on_error) {
+  CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify || op == shm::Op::kRerank);
   State& self = state();
   for (int attempt = 0;; ++attempt) {
     base::Result<std::shared_ptr<shm::Link>> link = self.link();
@@ -107,13 +128,14 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
     base::Status status = base::ok();
     if (!found) {
       status = found.error();
-    } else if (base::Status good = check_call(op, service, **found, **link, texts, out, items);
-               !good) {
-      return good.error();
+    } else if (const auto width =
+                   check_call(op, service, **found, **link, texts, out, items, options);
+               !width) {
+      return width.error();
     } else {
       shm::ListRun list({.op = op,
                          .service = (*found)->handle,
-                         .width = (*found)->width(op),
+                         .width = *width,
                          .texts = texts,
                          .out = out,
                          .items = items,
@@ -136,11 +158,18 @@ base::Result<std::shared_ptr<const ServiceInfo>> Client::fill(
   for (int attempt = 0;; ++attempt) {
     base::Result<std::shared_ptr<const ServiceInfo>> before = describe(service);
     if (!before) return before.error();
-    rows.width = op == shm::Op::kEmbed ? (*before)->embed_width
-                                       : static_cast<std::uint32_t>((*before)->labels.size());
-    rows.values.assign(texts.size() * rows.width, 0.0F);
-    rows.items.assign(per_item ? texts.size() : 0, {});
-    base::Result<CallReport> report = run(op, service, texts, rows.values, rows.items, options);
+    const base::Result<std::uint32_t> width = width_of(op, service, **before, options);
+    if (!width) return width.error();
+    const std::size_t count = texts.size() - (op == shm::Op::kRerank ? 1 : 0);
+    const bool floats = options.dtype == shm::Element::kFloat32;
+    rows.dtype = options.dtype;
+    rows.width = *width;
+    rows.values.assign(floats ? count * rows.width : 0, 0.0F);
+    rows.encoded.assign(floats ? 0 : count * shm::row_size(rows.dtype, rows.width), {});
+    rows.items.assign(per_item ? count : 0, {});
+    const std::span<std::byte> out =
+        floats ? std::as_writable_bytes(std::span(rows.values)) : std::span(rows.encoded);
+    base::Result<CallReport> report = run(op, service, texts, out, rows.items, options);
     // Rows, or the complaint that they have another width: both may come from another model.
     // After any other error there is nothing to compare, and perhaps nobody to ask.
     if (!report && report.error().code != Code::kInvalid) return report.error();
@@ -176,9 +205,38 @@ base::Result<std::vector<Classification>> Client::classify(std::string_view serv
     const auto best = std::max_element(scores.begin(), scores.end());
     out[i] = {.label = (*info)->labels[static_cast<std::size_t>(best - scores.begin())],
               .score = *best,
-              .scores = {scores.begin(), scores.end()}};
+              .scores = {scores.begin(), scores.end()},
+              .best = best_of(scores, options.top)};
   }
   return out;
+}
+
+base::Result<Ranking> Client::rerank(std::string_view service, std::string_view query,
+                                     std::span<const std::string_view> documents,
+                                     const CallOptions& options) {
+  std::vector<std::string_view> texts = {query};
+  texts.insert(texts.end(), documents.begin(), documents.end());
+  Rows rows;
+  auto info = fill(shm::Op::kRerank, service, texts, rows, true, options);
+  if (!info) return info.error();
+  return Ranking{.best = best_of(rows.values, options.top),
+                 .scores = std::move(rows.values),
+                 .items = std::move(rows.items),
+                 .report = rows.report};
+}
+
+std::vector<std::uint32_t> best_of(std::span<const float> scores, std::uint32_t top) {
+  std::vector<std::uint32_t> best;
+  for (std::uint32_t i = 0; i < scores.size(); ++i) {
+    if (!std::isnan(scores[i])) best.push_back(i);
+  }
+  const std::size_t wanted = top > 0 ? std::min<std::size_t>(top, best.size()) : best.size();
+  std::partial_sort(best.begin(), best.begin() + static_cast<std::ptrdiff_t>(wanted), best.end(),
+                    [&scores](std::uint32_t a, std::uint32_t b) {
+                      return scores[a] != scores[b] ? scores[a] > scores[b] : a < b;
+                    });
+  best.resize(wanted);
+  return best;
 }
 
 base::Result<std::unique_ptr<Pending>> Client::start(shm::Op op, std::string_view service,
@@ -186,7 +244,15 @@ base::Result<std::unique_ptr<Pending>> Client::start(shm::Op op, std::string_vie
                                                      std::span<float> out,
                                                      std::span<shm::ItemReport> items,
                                                      const CallOptions& options) {
-  CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify);
+  return start(op, service, std::move(texts), std::as_writable_bytes(out), items, options);
+}
+
+base::Result<std::unique_ptr<Pending>> Client::start(shm::Op op, std::string_view service,
+                                                     std::vector<std::string_view> texts,
+                                                     std::span<std::byte> out,
+                                                     std::span<shm::ItemReport> items,
+                                                     const CallOptions& options) {
+  CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify || op == shm::Op::kRerank);
   State& self = state();
   std::shared_ptr<shm::Link> link;
   ServicePtr known;
@@ -200,12 +266,11 @@ base::Result<std::unique_ptr<Pending>> Client::start(shm::Op op, std::string_vie
   if (!known) {
     return Error{Code::kNotFound, "the service " + quoted(service) + " has not been described yet"};
   }
-  if (base::Status good = check_call(op, service, *known, *link, texts, out, items); !good) {
-    return good.error();
-  }
+  const auto width = check_call(op, service, *known, *link, texts, out, items, options);
+  if (!width) return width.error();
   const shm::ListCall call{.op = op,
                            .service = known->handle,
-                           .width = known->width(op),
+                           .width = *width,
                            .texts = {},
                            .out = out,
                            .items = items,

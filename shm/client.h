@@ -16,6 +16,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -38,15 +39,37 @@ struct ClientOptions {
 struct CallOptions {
   std::chrono::milliseconds timeout{0};  // 0: the sidecar's default deadline
   std::uint64_t trace = 0;               // a number of your own
+
+  // What changes the answer, besides the service and the texts. shm/layout.h says what the values
+  // mean. Anything but the defaults needs a sidecar of protocol version 1.2 (kVersionMismatch).
+  // Of embed:
+  shm::Element dtype = shm::Element::kFloat32;
+  std::uint32_t dimensions = 0;  // the first so many numbers of each row (Matryoshka); 0: all
+  shm::Normalize normalize = shm::Normalize::kModel;
+  // Put before each text; "" is none. Not set: the prompt called prompt_name, or when that is
+  // empty, the one that the service is set to.
+  std::optional<std::string_view> prompt = std::nullopt;
+  std::string_view prompt_name = {};
+  // Of classify and rerank:
+  shm::Function function = shm::Function::kModel;
+  // Labels or documents in what classify() and rerank() return, best first; 0: all. run() and
+  // start() take no notice of it.
+  std::uint32_t top = 0;
+  // Of all three; rerank cuts no documents (kChunkMean).
+  shm::LongInput long_input = shm::LongInput::kService;
 };
 
 // What a service answers with.
 struct ServiceInfo {
   std::uint32_t embed_width = 0;    // floats per embedding; 0: does not embed
   std::vector<std::string> labels;  // empty: does not classify
-  std::uint32_t tokens_max = 0;     // per text; longer ones are truncated and say so
+  std::uint32_t tokens_max = 0;     // per text; for longer ones see long_input
   bool multi_label = false;         // scores are independent and do not sum to 1
-  std::string digest;               // SHA-256 of the model, lower-case hex
+  bool reranks = false;
+  shm::LongInput long_input = shm::LongInput::kTruncate;  // when a call does not say
+  std::uint32_t windows_max = 1;                          // that kChunkMean cuts one text into
+  std::vector<std::string> prompts;                       // their names
+  std::string digest;                                     // SHA-256 of the model, lower-case hex
   std::string architecture;
 };
 
@@ -61,8 +84,10 @@ struct CallReport {
 };
 
 struct Rows {
-  std::vector<float> values;  // [texts, width]
-  std::uint32_t width = 0;
+  std::vector<float> values;       // [texts, width], when dtype is kFloat32
+  std::vector<std::byte> encoded;  // [texts, shm::row_size(dtype, width)], when it is another
+  shm::Element dtype = shm::Element::kFloat32;
+  std::uint32_t width = 0;             // numbers per row
   std::vector<shm::ItemReport> items;  // [texts]
   CallReport report;
   [[nodiscard]] std::span<const float> row(std::size_t i) const {
@@ -73,8 +98,20 @@ struct Rows {
 struct Classification {
   std::string label;  // the one with the highest score
   float score = 0;
-  std::vector<float> scores;  // in the order of ServiceInfo::labels
+  std::vector<float> scores;        // in the order of ServiceInfo::labels
+  std::vector<std::uint32_t> best;  // labels by index, best first, options.top of them
 };
+
+struct Ranking {
+  std::vector<std::uint32_t> best;  // documents by index, best first, options.top of them
+  std::vector<float> scores;        // [documents]; NaN for one that failed, which is in no `best`
+  std::vector<shm::ItemReport> items;  // [documents]
+  CallReport report;
+};
+
+// The indices of the `top` highest scores (0: of all), the highest first, equal ones in their
+// order. NaNs are left out.
+std::vector<std::uint32_t> best_of(std::span<const float> scores, std::uint32_t top = 0);
 
 class Pending;  // shm/pending.h
 class Stream;   // shm/stream.h
@@ -100,19 +137,38 @@ class Client {
                                                      const CallOptions& options = {},
                                                      CallReport* report = nullptr);
 
-  // The same into the caller's memory. op is kEmbed or kClassify; out is texts x width floats;
-  // items is empty or has one entry per text: then a bad text fails alone, and its row is zeros.
-  // Lists of any length: what does not fit in one request goes in several. on_error, when given,
-  // gets the report of a call that failed (retry_after_us).
+  // How well each document answers the query. For services whose model has one label
+  // (cross-encoders); by default a score is a probability, with Function::kNone the model's logit.
+  // A document that fails does so alone; a query that is not UTF-8 fails the call.
+  base::Result<Ranking> rerank(std::string_view service, std::string_view query,
+                               std::span<const std::string_view> documents,
+                               const CallOptions& options = {});
+
+  // The same into the caller's memory. op is kEmbed, kClassify or kRerank, where texts[0] is the
+  // query and the others have a row each; out is rows x shm::row_size(options.dtype, width) bytes,
+  // aligned for its numbers; items is empty or has one entry per row: then a bad text fails alone,
+  // and its row is zeros (rerank: NaN). Lists of any length: what does not fit in one request goes
+  // in several. on_error, when given, gets the report of a call that failed (retry_after_us).
+  base::Result<CallReport> run(shm::Op op, std::string_view service,
+                               std::span<const std::string_view> texts, std::span<std::byte> out,
+                               std::span<shm::ItemReport> items, const CallOptions& options = {},
+                               CallReport* on_error = nullptr);
   base::Result<CallReport> run(shm::Op op, std::string_view service,
                                std::span<const std::string_view> texts, std::span<float> out,
                                std::span<shm::ItemReport> items, const CallOptions& options = {},
-                               CallReport* on_error = nullptr);
+                               CallReport* on_error = nullptr) {
+    return run(op, service, texts, std::as_writable_bytes(out), items, options, on_error);
+  }
 
   // The same without waiting, for event loops: see Pending. Nothing is asked of a sidecar that this
   // client does not know yet: kSidecarGone when there is no live connection, kNotFound when the
   // service has not been described on it; a waiting call (describe) mends both. `out`, `items` and
   // the texts' bytes must live as long as the call.
+  base::Result<std::unique_ptr<Pending>> start(shm::Op op, std::string_view service,
+                                               std::vector<std::string_view> texts,
+                                               std::span<std::byte> out,
+                                               std::span<shm::ItemReport> items,
+                                               const CallOptions& options = {});
   base::Result<std::unique_ptr<Pending>> start(shm::Op op, std::string_view service,
                                                std::vector<std::string_view> texts,
                                                std::span<float> out,

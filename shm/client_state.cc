@@ -37,15 +37,30 @@ base::Result<ServicePtr> parse_description(std::span<const std::byte> payload) {
   service.info.digest.assign(description.digest, ::strnlen(description.digest, 64));
   service.info.architecture.assign(description.architecture,
                                    ::strnlen(description.architecture, 64));
+  service.info.reranks = (description.ops >> static_cast<unsigned>(shm::Op::kRerank) & 1U) != 0;
+  // A sidecar before version 1.2 truncates, and says 0; a newer one may know more than this
+  // library.
+  if (description.long_input > shm::LongInput::kService &&
+      description.long_input <= shm::LongInput::kChunkMean) {
+    service.info.long_input = description.long_input;
+  }
+  service.info.windows_max = std::max(description.windows_max, 1U);
   std::size_t offset = sizeof description;
-  for (std::uint32_t i = 0; i < description.labels; ++i) {
-    std::uint32_t size = 0;
-    if (!base::fits(offset, sizeof size, payload.size())) return bad;
-    std::memcpy(&size, payload.data() + offset, sizeof size);
-    offset += sizeof size;
-    if (!base::fits(offset, size, payload.size())) return bad;
-    service.info.labels.emplace_back(reinterpret_cast<const char*>(payload.data() + offset), size);
-    offset += size;
+  const auto read_names = [&](std::uint32_t count, std::vector<std::string>& names) {
+    for (std::uint32_t i = 0; i < count; ++i) {
+      std::uint32_t size = 0;
+      if (!base::fits(offset, sizeof size, payload.size())) return false;
+      std::memcpy(&size, payload.data() + offset, sizeof size);
+      offset += sizeof size;
+      if (!base::fits(offset, size, payload.size())) return false;
+      names.emplace_back(reinterpret_cast<const char*>(payload.data() + offset), size);
+      offset += size;
+    }
+    return true;
+  };
+  if (!read_names(description.labels, service.info.labels) ||
+      !read_names(description.prompts, service.info.prompts)) {
+    return bad;
   }
   return ServicePtr(std::make_shared<Service>(std::move(service)));
 }

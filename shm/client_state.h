@@ -44,10 +44,12 @@ class ForkMark {
 struct Service {
   std::uint32_t handle = 0;
   ServiceInfo info;
-  // Floats per text.
-  [[nodiscard]] std::uint32_t width(shm::Op op) const {
-    return op == shm::Op::kEmbed ? info.embed_width
-                                 : static_cast<std::uint32_t>(info.labels.size());
+  // Numbers per row; 0: it does not do this.
+  [[nodiscard]] std::uint32_t width(shm::Op op) const { return width_of(info, op); }
+  static std::uint32_t width_of(const ServiceInfo& info, shm::Op op) {
+    if (op == shm::Op::kEmbed) return info.embed_width;
+    if (op == shm::Op::kRerank) return info.reranks ? 1 : 0;
+    return static_cast<std::uint32_t>(info.labels.size());
   }
 };
 

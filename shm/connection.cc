@@ -171,6 +171,7 @@ base::Result<bool> Connection::take(std::uint32_t* cursor, Submission* out) {
     out->slot = slot;
     out->generation = generation;
     field(&op, offsetof(RequestSlot, op));
+    field(&out->flags, offsetof(RequestSlot, flags));
     field(&out->service, offsetof(RequestSlot, service));
     field(&out->items, offsetof(RequestSlot, items));
     field(&out->payload_size, offsetof(RequestSlot, payload_size));

@@ -37,6 +37,7 @@ struct Submission {
   std::uint32_t slot = 0;
   std::uint64_t generation = 0;
   Op op = Op::kPing;
+  std::uint16_t flags = 0;  // any
   std::uint32_t service = 0;
   std::uint32_t items = 0;
   std::uint32_t payload_size = 0;

@@ -28,7 +28,7 @@ static_assert(sizeof(std::atomic<std::uint64_t>) == 8 && sizeof(std::atomic<std:
 
 // Both sides must have the same major version; the smaller minor version is spoken.
 inline constexpr std::uint16_t kVersionMajor = 1;
-inline constexpr std::uint16_t kVersionMinor = 1;  // 1: streams, polling
+inline constexpr std::uint16_t kVersionMinor = 2;  // 1: streams, polling; 2: rerank, parameters
 
 // A pair of cache lines: what the adjacent-line prefetcher of x86 moves together.
 inline constexpr std::size_t kAlignment = 128;
@@ -44,8 +44,9 @@ enum class Op : std::uint16_t {
   kEmbed = 2,       // a text list; the reply is a row list of embeddings
   kClassify = 3,    // a text list; the reply is a row list of scores, one per label, summing to 1
   kPingStream = 4,  // a PingStream; the reply is a stream of that many pieces, without work
+  kRerank = 5,      // a text list, the query first; the reply is a row list, a score per document
 };
-inline constexpr std::uint16_t kOpsEnd = 5;
+inline constexpr std::uint16_t kOpsEnd = 6;
 
 // Whether an op's reply is a stream of pieces.
 constexpr bool streams(Op op) { return op == Op::kPingStream; }
@@ -61,7 +62,7 @@ struct alignas(kAlignment) RequestHeader {
 struct alignas(kAlignment) RequestSlot {
   std::atomic<std::uint64_t> generation;  // 0 at first, then 1, 2, 3 ... for this slot
   std::uint16_t op;                       // Op
-  std::uint16_t flags;                    // 0
+  std::uint16_t flags;                    // kRequestParameters, for embed, classify and rerank
   std::uint32_t service;                  // the handle from a Description; 0 for ping and describe
   std::uint32_t items;                    // texts in the payload; ping: bytes wanted; describe: 0
   std::uint32_t payload_size;             // bytes
@@ -148,23 +149,106 @@ struct ReplyFields {
   std::uint32_t retry_after_us = 0;
 };
 
+// How a caller wants its rows. Append only, like all that follow; 0 is always what a request
+// without Parameters gets.
+enum class Element : std::uint8_t {
+  kFloat32 = 0,
+  kFloat16 = 1,  // IEEE 754 binary16, rounded to the nearest, ties to even
+  kInt8 = 2,     // the row's direction: x * 127 / max|x|, rounded to the nearest, ties to even
+  kBinary = 3,   // kUbinary's bytes less 128, as int8
+  kUbinary = 4,  // a bit per number, 1 where it is above 0; the first is a byte's highest
+};
+inline constexpr std::uint8_t kElementsEnd = 5;
+// Of embeddings: to length 1.
+enum class Normalize : std::uint8_t { kModel = 0, kOff = 1, kOn = 2 };
+inline constexpr std::uint8_t kNormalizesEnd = 3;
+// From logits to scores. kModel: softmax, or a sigmoid for each where labels are independent.
+enum class Function : std::uint8_t { kModel = 0, kSoftmax = 1, kSigmoid = 2, kNone = 3 };
+inline constexpr std::uint8_t kFunctionsEnd = 4;
+// What happens to a text of more tokens than the model takes.
+enum class LongInput : std::uint8_t {
+  kService = 0,    // what the service is set to
+  kTruncate = 1,   // its first tokens are read, and its report says so
+  kReject = 2,     // it fails with kTooLarge
+  kChunkMean = 3,  // it is cut into windows, and the answer is their mean, weighted by tokens
+};
+inline constexpr std::uint8_t kLongInputsEnd = 4;
+// What is put before each text.
+enum class Prompt : std::uint8_t {
+  kService = 0,  // what the service is set to, perhaps nothing
+  kText = 1,     // the bytes behind the Parameters, perhaps none
+  kName = 2,     // one of the service's prompts, whose name is behind the Parameters
+};
+inline constexpr std::uint8_t kPromptsEnd = 3;
+
+// What changes an answer, all of it: two requests with equal Parameters, prompt and text to the
+// same model in the same setting have equal rows. With kRequestParameters the payload is
+//   Parameters | prompt_size bytes | the text list
+// and the reply's row list begins with a RowFormat.
+struct Parameters {
+  Element element{};                // embed only
+  Normalize normalize{};            // embed only
+  Function function{};              // classify and rerank only
+  LongInput long_input{};           // not kChunkMean with rerank
+  Prompt prompt{};                  // embed only
+  std::uint8_t reserved[3] = {};    // 0, and checked
+  std::uint32_t dimensions = 0;     // embed only: the first so many numbers of each row; 0: all
+  std::uint32_t prompt_size = 0;    // bytes
+  std::uint32_t reserved1[4] = {};  // 0, and checked
+};
+inline constexpr std::uint16_t kRequestParameters = 1;     // in RequestSlot::flags
+inline constexpr std::uint32_t kPromptBytesMax = 4096;     // of a prompt, or of a prompt's name
+inline constexpr std::uint64_t kRepeatedMax = 16U << 20U;  // bytes of the query times documents
+
+// What the rows of a reply are.
+struct RowFormat {
+  std::uint32_t width;     // numbers per row
+  std::uint32_t row_size;  // bytes per row
+  Element element;
+  std::uint8_t reserved[7];
+};
+
+// Bytes of one row; `width` is a multiple of 8 where numbers are bits.
+constexpr std::uint64_t row_size(Element element, std::uint64_t width) {
+  switch (element) {
+    case Element::kFloat32:
+      return width * 4;
+    case Element::kFloat16:
+      return width * 2;
+    case Element::kInt8:
+      return width;
+    case Element::kBinary:
+    case Element::kUbinary:
+      return width / 8;
+  }
+  return 0;
+}
+
 // A text list: std::uint32_t size[items] | the texts' bytes, end to end, UTF-8.
-// A row list: ItemReport[items], padded to 64 bytes | float[items][width].
+// A row list: RowFormat, if asked for | ItemReport[items], padded to 64 bytes | the rows.
 struct ItemReport {
   std::uint16_t code;    // base::Code; a row whose code is not 0 is all zeros
-  std::uint16_t flags;   // kItemTruncated
+  std::uint16_t flags;   // kItemTruncated, kItemMoreTokens
   std::uint32_t tokens;  // tokens computed, special ones included
-  std::uint32_t detail;  // with kInvalid: the offset of the first byte that is not UTF-8
-  std::uint32_t reserved;
+  // With code 0: the windows that were computed, 1 unless the text was cut. With kInvalid: the
+  // offset of the first byte that is not UTF-8. With kTooLarge: the most tokens there may be.
+  std::uint32_t detail;
+  // Of the whole text, special ones included once; 0 when it was truncated and nobody counted.
+  std::uint32_t tokens_total;
 };
-inline constexpr std::uint16_t kItemTruncated = 1;  // the text had more tokens than the model takes
+inline constexpr std::uint16_t kItemTruncated = 1;   // tokens beyond those computed were not read
+inline constexpr std::uint16_t kItemMoreTokens = 2;  // there are more than tokens_total
 
-// Bytes of a row list, and where its rows begin.
-constexpr std::uint64_t rows_offset(std::uint64_t items) {
-  return base::align_up(items * sizeof(ItemReport), 64);
+// Where the reports and the rows of a row list begin, and its bytes.
+constexpr std::uint64_t reports_offset(bool with_format) {
+  return with_format ? sizeof(RowFormat) : 0;
 }
-constexpr std::uint64_t row_list_size(std::uint64_t items, std::uint64_t width) {
-  return rows_offset(items) + items * width * sizeof(float);
+constexpr std::uint64_t rows_offset(std::uint64_t items, bool with_format = false) {
+  return base::align_up(reports_offset(with_format) + items * sizeof(ItemReport), 64);
+}
+constexpr std::uint64_t row_list_size(std::uint64_t items, std::uint64_t row_bytes,
+                                      bool with_format) {
+  return rows_offset(items, with_format) + items * row_bytes;
 }
 
 // A stream's pieces lie in its ring one behind the other, each a header and its bytes, padded to 8.
@@ -187,16 +271,20 @@ struct PingStream {
   std::uint32_t reserved;
 };
 
-// The reply to kDescribe, followed by the labels: {std::uint32_t size, bytes} each.
+// The reply to kDescribe, followed by the labels and then the prompts' names: {std::uint32_t size,
+// bytes} each.
 struct Description {
   std::uint32_t service;      // the handle for requests; valid for this connection
   std::uint32_t embed_width;  // floats per embedding; 0 when the service does not embed
   std::uint32_t labels;       // scores per text; 0 when the service does not classify
-  std::uint32_t tokens_max;   // per text; longer texts are truncated and say so
+  std::uint32_t tokens_max;   // per window of a text
   std::uint8_t multi_label;   // 1: scores are independent (sigmoid) and do not sum to 1
-  std::uint8_t reserved[7];
-  char digest[64];        // SHA-256 of the model in lower-case hex, no terminator
-  char architecture[64];  // padded with 0
+  std::uint8_t ops;           // bit n: Op n, of those about texts; 0 before version 1.2
+  LongInput long_input;       // of requests that say kService; kService before version 1.2
+  std::uint8_t prompts;       // names of prompts
+  std::uint32_t windows_max;  // that kChunkMean cuts one text into
+  char digest[64];            // SHA-256 of the model in lower-case hex, no terminator
+  char architecture[64];      // padded with 0
 };
 
 static_assert(sizeof(RequestHeader) == 128);
@@ -223,7 +311,12 @@ static_assert(offsetof(ReplySlot, retry_after_us) == 40 && offsetof(ReplySlot, w
 static_assert(offsetof(ReplySlot, progress) == 48 && offsetof(ReplySlot, produced) == 52);
 static_assert(offsetof(ReplySlot, stalled) == 56 && offsetof(ReplySlot, stream_offset) == 60);
 static_assert(offsetof(ReplySlot, payload) == 64);
-static_assert(sizeof(ItemReport) == 16 && sizeof(Description) == 152);
+static_assert(sizeof(Parameters) == 32 && offsetof(Parameters, dimensions) == 8);
+static_assert(offsetof(Parameters, prompt_size) == 12 && offsetof(Parameters, prompt) == 4);
+static_assert(sizeof(RowFormat) == 16 && offsetof(RowFormat, element) == 8);
+static_assert(sizeof(ItemReport) == 16 && offsetof(ItemReport, tokens_total) == 12);
+static_assert(sizeof(Description) == 152 && offsetof(Description, ops) == 17);
+static_assert(offsetof(Description, windows_max) == 20 && offsetof(Description, digest) == 24);
 static_assert(sizeof(PieceHeader) == 8 && sizeof(PingStream) == 16);
 
 // Where things are in the two regions of a connection.

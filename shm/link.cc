@@ -47,6 +47,7 @@ base::Result<std::shared_ptr<Link>> Link::open(const std::string& path, const He
   const Welcome& welcome = greeting->welcome;
   const auto link = std::shared_ptr<Link>(new Link());
   link->path_ = path;
+  link->version_minor_ = welcome.version_minor;
   const bool carried = (welcome.features & kFeatureCarry) != 0;
   base::Result<Mapping> request =
       carried
@@ -203,7 +204,7 @@ base::Result<Ticket> Link::publish(const Claim& claim, const CallFields& fields,
   RequestSlot& slot = request_slot(claim.slot);
   SlotState& state = states_[claim.slot];
   slot.op = static_cast<std::uint16_t>(fields.op);
-  slot.flags = 0;
+  slot.flags = fields.flags;
   slot.service = fields.service;
   slot.items = fields.items;
   slot.payload_size = payload_size;

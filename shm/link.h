@@ -52,6 +52,7 @@ struct Answer {
 
 struct CallFields {
   Op op = Op::kPing;
+  std::uint16_t flags = 0;
   std::uint32_t service = 0;
   std::uint32_t items = 0;
   std::uint32_t deadline_us = 0;
@@ -116,6 +117,8 @@ class Link {
   // Gives a call up and tells the sidecar so; its slot comes back once the sidecar has answered.
   void cancel(const Ticket& ticket);
 
+  // Of the protocol, as spoken on this link.
+  [[nodiscard]] std::uint16_t version_minor() const { return version_minor_; }
   [[nodiscard]] std::uint32_t items_max() const { return items_max_; }
   [[nodiscard]] std::uint32_t text_bytes_max() const { return text_bytes_max_; }
   [[nodiscard]] std::uint32_t request_arena_size() const { return request_arena_size_; }
@@ -176,6 +179,7 @@ class Link {
   Mapping request_;                   // A
   Mapping reply_;                     // B, read-only here
   std::unique_ptr<Carrier> carrier_;  // when the two are copies: brings them up to date
+  std::uint16_t version_minor_ = 0;
   std::uint32_t slots_ = 0;
   std::uint32_t request_slot_size_ = 0;
   std::uint32_t reply_slot_size_ = 0;

@@ -2,7 +2,9 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <string>
+#include <utility>
 
 namespace nacelle::shm {
 namespace {
@@ -14,22 +16,63 @@ using base::Nanos;
 // When a connection is full: about a small batch's time, after which some slot is free again.
 constexpr std::uint32_t kRetryAfterUs = 1000;
 
-std::uint64_t payload_size(std::span<const std::string_view> texts) {
+// The first version of the protocol that has parameters and rerank.
+constexpr std::uint16_t kMinorOfParameters = 2;
+
+// Texts of a request, in order: the query, if there is one, and its part of the list.
+using Texts = std::span<const std::string_view>;
+
+std::uint64_t list_size(Texts texts) {
   std::uint64_t size = texts.size() * sizeof(std::uint32_t);
   for (const std::string_view text : texts) size += text.size();
   return size;
 }
 
-void write_texts(std::span<const std::string_view> texts, std::span<std::byte> out) {
-  std::byte* sizes = out.data();
-  std::byte* bytes = sizes + texts.size() * sizeof(std::uint32_t);
+// Appends to `*sizes` and `*bytes`, and moves both on.
+void write_texts(Texts texts, std::byte** sizes, std::byte** bytes) {
   for (const std::string_view text : texts) {
     const auto size = static_cast<std::uint32_t>(text.size());
-    std::memcpy(sizes, &size, sizeof size);
-    base::copy_bytes(bytes, text.data(), text.size());
-    sizes += sizeof size;
-    bytes += text.size();
+    std::memcpy(*sizes, &size, sizeof size);
+    base::copy_bytes(*bytes, text.data(), text.size());
+    *sizes += sizeof size;
+    *bytes += text.size();
   }
+}
+
+bool uses_parameters(const CallOptions& options) {
+  return options.dtype != Element::kFloat32 || options.dimensions != 0 ||
+         options.normalize != Normalize::kModel || options.function != Function::kModel ||
+         options.long_input != LongInput::kService || options.prompt ||
+         !options.prompt_name.empty();
+}
+
+// What goes before a request's text list.
+std::string head_of(const CallOptions& options) {
+  if (!uses_parameters(options)) return {};
+  Parameters parameters{};
+  parameters.element = options.dtype;
+  parameters.normalize = options.normalize;
+  parameters.function = options.function;
+  parameters.long_input = options.long_input;
+  parameters.dimensions = options.dimensions;
+  std::string_view prompt;
+  if (options.prompt) {
+    parameters.prompt = Prompt::kText;
+    prompt = *options.prompt;
+  } else if (!options.prompt_name.empty()) {
+    parameters.prompt = Prompt::kName;
+    prompt = options.prompt_name;
+  }
+  parameters.prompt_size = static_cast<std::uint32_t>(prompt.size());
+  std::string head(sizeof parameters, '\0');
+  std::memcpy(head.data(), &parameters, sizeof parameters);
+  return head.append(prompt);
+}
+
+// "text 3", as the caller counts.
+std::string name_of(Op op, std::size_t text) {
+  if (op != Op::kRerank) return "text " + std::to_string(text);
+  return text == 0 ? "the query" : "document " + std::to_string(text - 1);
 }
 
 std::uint32_t saturated_sum(std::uint32_t a, std::uint32_t b) {
@@ -46,15 +89,36 @@ void merge(CallReport& report, const ReplyFields& fields) {
 
 }  // namespace
 
-// What can be refused before anything is sent.
-base::Status check_texts(const Link& link, std::span<const std::string_view> texts) {
+base::Status check_list(const Link& link, Op op, Texts texts, const CallOptions& options) {
+  if (op == Op::kRerank && texts.size() == 1) {
+    return Error{Code::kInvalid, "the list of documents is empty: give at least one"};
+  }
   if (texts.empty()) {
     return Error{Code::kInvalid, "the list of texts is empty: give at least one"};
   }
+  if ((op == Op::kRerank || uses_parameters(options)) &&
+      link.version_minor() < kMinorOfParameters) {
+    return Error{Code::kVersionMismatch,
+                 "the sidecar speaks version 1." + std::to_string(link.version_minor()) +
+                     " of the protocol; rerank, and options that change the answer, need 1." +
+                     std::to_string(kMinorOfParameters) + ": update the sidecar"};
+  }
+  if (op == Op::kRerank && link.items_max() < 2) {
+    return Error{Code::kTooLarge,
+                 "a query and a document are two texts; the limit is 1 (limits.items_max)"};
+  }
+  if (options.prompt && !options.prompt_name.empty()) {
+    return Error{Code::kInvalid, "a prompt is given by its text or by its name, not by both"};
+  }
+  const std::size_t prompt = options.prompt ? options.prompt->size() : options.prompt_name.size();
+  if (prompt > kPromptBytesMax) {
+    return Error{Code::kTooLarge, "a prompt of " + std::to_string(prompt) +
+                                      " bytes; the limit is " + std::to_string(kPromptBytesMax)};
+  }
   for (std::size_t i = 0; i < texts.size(); ++i) {
     if (texts[i].size() > link.text_bytes_max()) {
-      return Error{Code::kTooLarge, "text " + std::to_string(i) + " has " +
-                                        std::to_string(texts[i].size()) + " bytes; the limit is " +
+      return Error{Code::kTooLarge, name_of(op, i) + " has " + std::to_string(texts[i].size()) +
+                                        " bytes; the limit is " +
                                         std::to_string(link.text_bytes_max()) +
                                         " (limits.text_bytes_max)"};
     }
@@ -65,8 +129,15 @@ base::Status check_texts(const Link& link, std::span<const std::string_view> tex
 ListRun::ListRun(const ListCall& call, std::shared_ptr<Link> link)
     : call_(call),
       link_(std::move(link)),
+      head_(head_of(call.options)),
+      query_(call.texts.first(call.texts.size() - call.rows())),
+      documents_(call.texts.last(call.rows())),
+      row_size_(row_size(call.options.dtype, call.width)),
       timeout_(bounded_ns(call.options.timeout)),
-      deadline_(base::now_ns() + timeout_) {}
+      deadline_(base::now_ns() + timeout_) {
+  call_.options.prompt.reset();  // head_ has them; the caller's bytes may go
+  call_.options.prompt_name = {};
+}
 
 ListRun::~ListRun() {
   while (count_ > 0) link_->cancel(pop().ticket);
@@ -104,7 +175,7 @@ base::Result<bool> ListRun::advance() {
 
 // Sends as many requests as may be under way.
 base::Status ListRun::send() {
-  while (next_ < call_.texts.size() && count_ < kRequestsAhead) {
+  while (next_ < documents_.size() && count_ < kRequestsAhead) {
     Chunk chunk{next_, chunk_end(next_), {}};
     const base::Result<Ticket> ticket = publish(chunk);
     if (!ticket) {
@@ -121,34 +192,43 @@ base::Status ListRun::send() {
   return base::ok();
 }
 
-// Publishes the texts [chunk.begin, chunk.end).
+// Asks for the rows [chunk.begin, chunk.end).
 base::Result<Ticket> ListRun::publish(const Chunk& chunk) {
-  const auto part = call_.texts.subspan(chunk.begin, chunk.end - chunk.begin);
+  const Texts part = documents_.subspan(chunk.begin, chunk.end - chunk.begin);
   const bool bounded = timeout_ > 0;
   const Nanos left_us = (deadline_ - base::now_ns()) / base::kMicrosecond;
   return link_->submit(
       {.op = call_.op,
+       .flags = head_.empty() ? std::uint16_t{0} : kRequestParameters,
        .service = call_.service,
-       .items = static_cast<std::uint32_t>(part.size()),
+       .items = static_cast<std::uint32_t>(query_.size() + part.size()),
        .deadline_us =
            bounded ? static_cast<std::uint32_t>(std::clamp<Nanos>(left_us, 1, UINT32_MAX)) : 0,
        .trace = call_.options.trace},
-      static_cast<std::uint32_t>(payload_size(part)),
+      static_cast<std::uint32_t>(head_.size() + list_size(query_) + list_size(part)),
       // Without a time-out of the caller's, each request has the sidecar's default for itself.
       bounded ? deadline_ : link_->default_deadline(base::now_ns()),
-      [&](std::span<std::byte> payload) { write_texts(part, payload); });
+      [&](std::span<std::byte> payload) {
+        base::copy_bytes(payload.data(), head_.data(), head_.size());
+        std::byte* sizes = payload.data() + head_.size();
+        std::byte* bytes = sizes + (query_.size() + part.size()) * sizeof(std::uint32_t);
+        write_texts(query_, &sizes, &bytes);
+        write_texts(part, &sizes, &bytes);
+      });
 }
 
-// The end of the request that begins at text `begin`: as many texts as fit well into both arenas,
+// The end of the request that begins at row `begin`: as many texts as fit well into both arenas,
 // at least one.
 std::size_t ListRun::chunk_end(std::size_t begin) const {
-  std::uint64_t payload = 0;
+  std::uint64_t payload = head_.size() + list_size(query_);
+  const std::uint64_t repeated = query_.empty() ? 0 : query_.front().size();
   std::size_t end = begin;
-  while (end < call_.texts.size() && end - begin < link_->items_max()) {
-    payload += sizeof(std::uint32_t) + call_.texts[end].size();
-    const bool fits =
-        payload <= link_->request_arena_size() / kRequestsAhead &&
-        row_list_size(end + 1 - begin, call_.width) <= link_->reply_arena_size() / kRequestsAhead;
+  while (end < documents_.size() && query_.size() + (end - begin) < link_->items_max()) {
+    payload += sizeof(std::uint32_t) + documents_[end].size();
+    const bool fits = payload <= link_->request_arena_size() / kRequestsAhead &&
+                      row_list_size(end + 1 - begin, row_size_, !head_.empty()) <=
+                          link_->reply_arena_size() / kRequestsAhead &&
+                      repeated * (end + 1 - begin) <= kRepeatedMax;
     if (!fits && end > begin) break;
     ++end;
   }
@@ -176,27 +256,54 @@ base::Status ListRun::read(const Answer& answer) {
 // error.
 base::Status ListRun::read_rows(const Answer& answer, const Chunk& chunk) {
   const std::size_t count = chunk.end - chunk.begin;
-  if (answer.fields.items != count || answer.payload.size() != row_list_size(count, call_.width)) {
-    return Error{Code::kInternal, "the sidecar's reply does not match the request"};
+  const bool with_format = !head_.empty();
+  const Error mismatch{Code::kInternal, "the sidecar's reply does not match the request"};
+  if (answer.fields.items != count ||
+      answer.payload.size() != row_list_size(count, row_size_, with_format)) {
+    return mismatch;
   }
+  if (with_format) {
+    RowFormat format;
+    std::memcpy(&format, answer.payload.data(), sizeof format);
+    if (!as_asked(format)) return mismatch;
+  }
+  std::byte* out = call_.out.data() + chunk.begin * row_size_;
+  base::copy_bytes(out, answer.payload.data() + rows_offset(count, with_format), count * row_size_);
   for (std::size_t i = 0; i < count; ++i) {
     ItemReport item;
-    std::memcpy(&item, answer.payload.data() + i * sizeof item, sizeof item);
+    std::memcpy(&item, answer.payload.data() + reports_offset(with_format) + i * sizeof item,
+                sizeof item);
     if (!call_.items.empty()) call_.items[chunk.begin + i] = item;
     if (item.code == 0) continue;
     report_.items_failed += 1;
-    if (!call_.items.empty()) continue;
-    const auto code = static_cast<Code>(item.code);
-    const std::string where = "text " + std::to_string(chunk.begin + i);
-    if (code == Code::kInvalid) {
-      return Error{code, where + " is not UTF-8 at byte " + std::to_string(item.detail) +
-                             ": decode or replace it before the call"};
+    if (call_.items.empty()) return error_of_item(item, chunk.begin + i);
+    if (call_.op == Op::kRerank) {  // a score of 0 could pass for an answer
+      const float none = std::numeric_limits<float>::quiet_NaN();
+      std::memcpy(out + i * sizeof none, &none, sizeof none);
     }
-    return Error{code, where + " failed: " + std::string(base::code_name(code))};
   }
-  std::memcpy(call_.out.data() + chunk.begin * call_.width,
-              answer.payload.data() + rows_offset(count), count * call_.width * sizeof(float));
   return base::ok();
+}
+
+bool ListRun::as_asked(const RowFormat& format) const {
+  return format.element == call_.options.dtype && format.width == call_.width &&
+         format.row_size == row_size_;
+}
+
+Error ListRun::error_of_item(const ItemReport& item, std::size_t row) const {
+  const auto code = static_cast<Code>(item.code);
+  const std::string where = name_of(call_.op, row + query_.size());
+  if (code == Code::kInvalid) {
+    return Error{code, where + " is not UTF-8 at byte " + std::to_string(item.detail) +
+                           ": decode or replace it before the call"};
+  }
+  if (code == Code::kTooLarge) {
+    return Error{code, where + " has " + ((item.flags & kItemMoreTokens) != 0 ? "more than " : "") +
+                           std::to_string(item.tokens_total) + " tokens; the limit is " +
+                           std::to_string(item.detail) +
+                           ": shorten it, or call with another long_input"};
+  }
+  return Error{code, where + " failed: " + std::string(base::code_name(code))};
 }
 
 base::Nanos bounded_ns(std::chrono::milliseconds timeout) {

@@ -4,9 +4,11 @@
 #pragma once
 
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <string_view>
 
 #include "shm/client.h"
@@ -17,22 +19,28 @@
 namespace nacelle::shm {
 
 struct ListCall {
-  Op op = Op::kEmbed;         // kEmbed or kClassify
-  std::uint32_t service = 0;  // its handle on the link
-  std::uint32_t width = 0;    // floats per text
-  std::span<const std::string_view> texts;
-  std::span<float> out;         // [texts, width]
-  std::span<ItemReport> items;  // [texts], or empty: then a text that fails is an error
+  Op op = Op::kEmbed;                       // kEmbed, kClassify or kRerank
+  std::uint32_t service = 0;                // its handle on the link
+  std::uint32_t width = 0;                  // numbers per row
+  std::span<const std::string_view> texts;  // kRerank: the query, then the documents
+  std::span<std::byte> out;                 // [rows, row_size(options.dtype, width)]
+  std::span<ItemReport> items;              // [rows], or empty: then a text that fails is an error
   CallOptions options;
+
+  // Rows wanted, for the last so many texts.
+  [[nodiscard]] std::size_t rows() const { return texts.size() - (op == Op::kRerank ? 1 : 0); }
 };
 
-// What can be refused before anything is sent: an empty list (kInvalid), a text over the link's
-// limit (kTooLarge).
-base::Status check_texts(const Link& link, std::span<const std::string_view> texts);
+// What can be refused before anything is sent: an empty list, a query without documents, a prompt
+// both by text and by name (kInvalid), a text or prompt over its limit (kTooLarge), an op or
+// parameters that the sidecar is too old for (kVersionMismatch).
+base::Status check_list(const Link& link, Op op, std::span<const std::string_view> texts,
+                        const CallOptions& options);
 
 // A list under way. After an error report() tells how far it came, and `out` is not to be used.
 class ListRun {
  public:
+  // Copies the options' strings; all else that `call` points to must live as long.
   ListRun(const ListCall& call, std::shared_ptr<Link> link);
   ~ListRun();  // gives up what is under way
   ListRun(const ListRun&) = delete;
@@ -52,7 +60,7 @@ class ListRun {
   // A list that needs several requests keeps this many under way: one computes, one is written.
   static constexpr std::size_t kRequestsAhead = 2;
 
-  // One request of the list: which texts, and the call that carries them.
+  // One request of the list: which rows, and the call that carries them.
   struct Chunk {
     std::size_t begin = 0;
     std::size_t end = 0;
@@ -64,14 +72,21 @@ class ListRun {
   [[nodiscard]] std::size_t chunk_end(std::size_t begin) const;
   base::Status read(const Answer& answer);
   base::Status read_rows(const Answer& answer, const Chunk& chunk);
+  [[nodiscard]] base::Error error_of_item(const ItemReport& item, std::size_t row) const;
+  [[nodiscard]] bool as_asked(const RowFormat& format) const;
   Chunk pop();
 
   ListCall call_;
   std::shared_ptr<Link> link_;
   CallReport report_;
+  // What goes before the texts of each request; empty when nothing differs from the defaults.
+  std::string head_;
+  std::span<const std::string_view> query_;      // one text of each request, or none
+  std::span<const std::string_view> documents_;  // the others: a row each
+  std::uint64_t row_size_;                       // bytes
   base::Nanos timeout_;
   base::Nanos deadline_;             // of the whole list, when the caller gave a time-out
-  std::size_t next_ = 0;             // the first text that has not been sent
+  std::size_t next_ = 0;             // the first row that has not been asked for
   Chunk under_way_[kRequestsAhead];  // oldest first
   std::size_t count_ = 0;
 };

@@ -31,6 +31,12 @@ using nacelle::base::Error;
 
 static_assert(sizeof(nacelle_item) == sizeof(nacelle::shm::ItemReport));
 static_assert(offsetof(nacelle_item, detail) == offsetof(nacelle::shm::ItemReport, detail));
+static_assert(offsetof(nacelle_item, tokens_total) ==
+              offsetof(nacelle::shm::ItemReport, tokens_total));
+static_assert(int{NACELLE_UBINARY} == static_cast<int>(nacelle::shm::Element::kUbinary));
+static_assert(int{NACELLE_NORMALIZE_ON} == static_cast<int>(nacelle::shm::Normalize::kOn));
+static_assert(int{NACELLE_RAW} == static_cast<int>(nacelle::shm::Function::kNone));
+static_assert(int{NACELLE_CHUNK_MEAN} == static_cast<int>(nacelle::shm::LongInput::kChunkMean));
 
 thread_local std::string last_error = "no error";
 
@@ -67,26 +73,51 @@ void write_versioned(Struct full, Struct* out) {
   std::memcpy(out, &full, std::min<std::size_t>(size, sizeof full));
 }
 
-// The caller's texts as views; an error names the one that is NULL.
-nacelle::base::Result<std::vector<std::string_view>> views_of(const nacelle_text* texts,
-                                                              std::size_t count) {
-  std::vector<std::string_view> views(count);
-  for (std::size_t i = 0; i < count; ++i) {
-    if (texts[i].data == nullptr && texts[i].size > 0) {
-      return Error{Code::kInvalid, "text " + std::to_string(i) + " is NULL"};
-    }
-    views[i] = std::string_view(texts[i].data, texts[i].size);
-  }
-  return views;
-}
-
 std::span<nacelle::shm::ItemReport> items_of(nacelle_item* items, std::size_t count) {
   return {reinterpret_cast<nacelle::shm::ItemReport*>(items), items != nullptr ? count : 0};
 }
 
-nacelle::CallOptions options_of(const nacelle_call* call) {
+// One of the values of an enum; an error names what has another.
+template <typename Enum>
+nacelle::base::Result<Enum> value_of(const char* name, std::uint32_t value, std::uint8_t end) {
+  if (value < end) return static_cast<Enum>(value);
+  return Error{Code::kInvalid, std::string(name) + " is " + std::to_string(value) +
+                                   "; this library knows 0 to " + std::to_string(end - 1)};
+}
+
+nacelle::base::Result<nacelle::CallOptions> options_of(const nacelle_call* call) {
+  namespace shm = nacelle::shm;
   const nacelle_call wanted = read_versioned(call);
-  return {.timeout = std::chrono::milliseconds(wanted.timeout_ms), .trace = wanted.trace};
+  const auto dtype = value_of<shm::Element>("dtype", wanted.dtype, shm::kElementsEnd);
+  if (!dtype) return dtype.error();
+  const auto normalize =
+      value_of<shm::Normalize>("normalize", wanted.normalize, shm::kNormalizesEnd);
+  if (!normalize) return normalize.error();
+  const auto function = value_of<shm::Function>("function", wanted.function, shm::kFunctionsEnd);
+  if (!function) return function.error();
+  const auto long_input =
+      value_of<shm::LongInput>("long_input", wanted.long_input, shm::kLongInputsEnd);
+  if (!long_input) return long_input.error();
+  nacelle::CallOptions options{.timeout = std::chrono::milliseconds(wanted.timeout_ms),
+                               .trace = wanted.trace,
+                               .dtype = *dtype,
+                               .dimensions = wanted.dimensions,
+                               .normalize = *normalize,
+                               .function = *function,
+                               .long_input = *long_input};
+  if (wanted.prompt != nullptr) options.prompt = wanted.prompt;
+  if (wanted.prompt_name != nullptr) options.prompt_name = wanted.prompt_name;
+  return options;
+}
+
+// Bytes of `capacity` elements.
+std::span<std::byte> bytes_of(void* out, std::size_t capacity, nacelle::shm::Element element) {
+  // Of 8 numbers, so that bits are whole bytes; a byte of them is one element.
+  const bool bits =
+      element == nacelle::shm::Element::kBinary || element == nacelle::shm::Element::kUbinary;
+  const std::size_t size = bits ? 1 : nacelle::shm::row_size(element, 1);
+  const std::size_t most = SIZE_MAX / sizeof(float);
+  return {static_cast<std::byte*>(out), std::min(capacity, most) * size};
 }
 
 void write_report(const nacelle::CallReport& from, nacelle_report* report) {
@@ -109,45 +140,102 @@ void write_description(const nacelle::ServiceInfo& info, nacelle_description* de
   full.multi_label = info.multi_label ? 1 : 0;
   info.digest.copy(full.digest, sizeof full.digest - 1);
   info.architecture.copy(full.architecture, sizeof full.architecture - 1);
+  full.reranks = info.reranks ? 1 : 0;
+  full.long_input = static_cast<uint32_t>(info.long_input);
+  full.windows_max = info.windows_max;
+  full.prompts = static_cast<uint32_t>(info.prompts.size());
   write_versioned(full, description);
 }
 
+// The texts of a call: for reranking, the query and the documents.
+struct Texts {
+  const nacelle_text* query = nullptr;
+  const nacelle_text* texts = nullptr;
+  std::size_t count = 0;
+
+  [[nodiscard]] bool null(nacelle::shm::Op op) const {
+    return (texts == nullptr && count > 0) || (op == nacelle::shm::Op::kRerank && query == nullptr);
+  }
+  // As views; an error names the one that is NULL.
+  [[nodiscard]] nacelle::base::Result<std::vector<std::string_view>> views() const {
+    std::vector<std::string_view> views;
+    views.reserve(count + 1);
+    if (query != nullptr) {
+      if (query->data == nullptr && query->size > 0) return Error{Code::kInvalid, "query is NULL"};
+      views.emplace_back(query->data, query->size);
+    }
+    for (std::size_t i = 0; i < count; ++i) {
+      if (texts[i].data == nullptr && texts[i].size > 0) {
+        return Error{Code::kInvalid, "text " + std::to_string(i) + " is NULL"};
+      }
+      views.emplace_back(texts[i].data, texts[i].size);
+    }
+    return views;
+  }
+};
+
 nacelle_status run(nacelle::shm::Op op, nacelle_client* client, const char* service,
-                   const nacelle_text* texts, std::size_t count, const nacelle_call* call,
-                   float* out, std::size_t capacity, nacelle_item* items,
-                   nacelle_report* report) noexcept {
+                   const Texts& texts, const nacelle_call* call, void* out, std::size_t capacity,
+                   nacelle_item* items, nacelle_report* report) noexcept {
   return guarded([&] {
-    if (client == nullptr || service == nullptr || (texts == nullptr && count > 0) ||
+    if (client == nullptr || service == nullptr || texts.null(op) ||
         (out == nullptr && capacity > 0)) {
       return failed({Code::kInvalid, "client, service, texts and the output must not be NULL"});
     }
-    const auto views = views_of(texts, count);
+    const auto views = texts.views();
     if (!views) return failed(views.error());
+    const auto options = options_of(call);
+    if (!options) return failed(options.error());
     nacelle::CallReport on_error;
-    const nacelle::base::Result<nacelle::CallReport> done = client->client->run(
-        op, service, *views, {out, capacity}, items_of(items, count), options_of(call), &on_error);
+    const nacelle::base::Result<nacelle::CallReport> done =
+        client->client->run(op, service, *views, bytes_of(out, capacity, options->dtype),
+                            items_of(items, texts.count), *options, &on_error);
     write_report(done ? *done : on_error, report);
     return done ? NACELLE_OK : failed(done.error());
   });
 }
 
 nacelle_status start(nacelle::shm::Op op, nacelle_client* client, const char* service,
-                     const nacelle_text* texts, std::size_t count, const nacelle_call* call,
-                     float* out, std::size_t capacity, nacelle_item* items,
-                     nacelle_description* description, nacelle_pending** pending) {
+                     const Texts& texts, const nacelle_call* call, void* out, std::size_t capacity,
+                     nacelle_item* items, nacelle_description* description,
+                     nacelle_pending** pending) {
   return guarded([&] {
-    if (client == nullptr || service == nullptr || (texts == nullptr && count > 0) ||
+    if (client == nullptr || service == nullptr || texts.null(op) ||
         (out == nullptr && capacity > 0) || pending == nullptr) {
       return failed(
           {Code::kInvalid, "client, service, texts, the output and pending must not be NULL"});
     }
-    auto views = views_of(texts, count);
+    auto views = texts.views();
     if (!views) return failed(views.error());
-    auto started = client->client->start(op, service, *std::move(views), {out, capacity},
-                                         items_of(items, count), options_of(call));
+    const auto options = options_of(call);
+    if (!options) return failed(options.error());
+    auto started = client->client->start(op, service, *std::move(views),
+                                         bytes_of(out, capacity, options->dtype),
+                                         items_of(items, texts.count), *options);
     if (!started) return failed(started.error());
     if (description != nullptr) write_description((*started)->service(), description);
     *pending = new nacelle_pending{*std::move(started)};
+    return NACELLE_OK;
+  });
+}
+
+// Copies one of a service's names for the caller.
+nacelle_status copy_name(nacelle_client* client, const char* service, const char* what,
+                         std::vector<std::string> nacelle::ServiceInfo::*names, uint32_t index,
+                         char* text, size_t capacity, size_t* needed) noexcept {
+  return guarded([&] {
+    if (client == nullptr || service == nullptr || (text == nullptr && capacity > 0)) {
+      return failed({Code::kInvalid, "client, service and text must not be NULL"});
+    }
+    const auto info = client->client->describe(service);
+    if (!info) return failed(info.error());
+    const std::vector<std::string>& list = **info.*names;
+    if (index >= list.size()) {
+      return failed({Code::kInvalid, std::string(what) + " " + std::to_string(index) + " of " +
+                                         std::to_string(list.size())});
+    }
+    if (needed != nullptr) *needed = list[index].size();
+    if (capacity > 0) text[list[index].copy(text, capacity - 1)] = '\0';
     return NACELLE_OK;
   });
 }
@@ -188,45 +276,57 @@ nacelle_status nacelle_describe(nacelle_client* client, const char* service,
 
 nacelle_status nacelle_label(nacelle_client* client, const char* service, uint32_t index,
                              char* text, size_t capacity, size_t* needed) {
-  return guarded([&] {
-    if (client == nullptr || service == nullptr || (text == nullptr && capacity > 0)) {
-      return failed({Code::kInvalid, "client, service and text must not be NULL"});
-    }
-    const auto info = client->client->describe(service);
-    if (!info) return failed(info.error());
-    if (index >= (*info)->labels.size()) {
-      return failed({Code::kInvalid, "label " + std::to_string(index) + " of " +
-                                         std::to_string((*info)->labels.size())});
-    }
-    const std::string& label = (*info)->labels[index];
-    if (needed != nullptr) *needed = label.size();
-    if (capacity > 0) text[label.copy(text, capacity - 1)] = '\0';
-    return NACELLE_OK;
-  });
+  return copy_name(client, service, "label", &nacelle::ServiceInfo::labels, index, text, capacity,
+                   needed);
+}
+
+nacelle_status nacelle_prompt(nacelle_client* client, const char* service, uint32_t index,
+                              char* text, size_t capacity, size_t* needed) {
+  return copy_name(client, service, "prompt", &nacelle::ServiceInfo::prompts, index, text, capacity,
+                   needed);
 }
 
 nacelle_status nacelle_embed(nacelle_client* client, const char* service, const nacelle_text* texts,
-                             size_t count, const nacelle_call* call, float* vectors,
-                             size_t capacity, nacelle_item* items, nacelle_report* report) {
-  return run(nacelle::shm::Op::kEmbed, client, service, texts, count, call, vectors, capacity,
-             items, report);
+                             size_t count, const nacelle_call* call, void* vectors, size_t capacity,
+                             nacelle_item* items, nacelle_report* report) {
+  return run(nacelle::shm::Op::kEmbed, client, service, {nullptr, texts, count}, call, vectors,
+             capacity, items, report);
 }
 
 nacelle_status nacelle_classify(nacelle_client* client, const char* service,
                                 const nacelle_text* texts, size_t count, const nacelle_call* call,
                                 float* scores, size_t capacity, nacelle_item* items,
                                 nacelle_report* report) {
-  return run(nacelle::shm::Op::kClassify, client, service, texts, count, call, scores, capacity,
-             items, report);
+  return run(nacelle::shm::Op::kClassify, client, service, {nullptr, texts, count}, call, scores,
+             capacity, items, report);
+}
+
+nacelle_status nacelle_rerank(nacelle_client* client, const char* service,
+                              const nacelle_text* query, const nacelle_text* documents,
+                              size_t count, const nacelle_call* call, float* scores,
+                              size_t capacity, nacelle_item* items, nacelle_report* report) {
+  return run(nacelle::shm::Op::kRerank, client, service, {query, documents, count}, call, scores,
+             capacity, items, report);
+}
+
+size_t nacelle_best(const float* scores, size_t count, uint32_t* best, size_t top) {
+  if (scores == nullptr || best == nullptr || top == 0) return 0;
+  size_t written = 0;
+  guarded([&] {
+    const auto wanted = static_cast<uint32_t>(std::min<size_t>(top, UINT32_MAX));
+    for (const uint32_t index : nacelle::best_of({scores, count}, wanted)) best[written++] = index;
+    return NACELLE_OK;
+  });
+  return written;
 }
 
 nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
                                    const nacelle_text* texts, size_t count,
-                                   const nacelle_call* call, float* vectors, size_t capacity,
+                                   const nacelle_call* call, void* vectors, size_t capacity,
                                    nacelle_item* items, nacelle_description* description,
                                    nacelle_pending** pending) {
-  return start(nacelle::shm::Op::kEmbed, client, service, texts, count, call, vectors, capacity,
-               items, description, pending);
+  return start(nacelle::shm::Op::kEmbed, client, service, {nullptr, texts, count}, call, vectors,
+               capacity, items, description, pending);
 }
 
 nacelle_status nacelle_start_classify(nacelle_client* client, const char* service,
@@ -234,8 +334,17 @@ nacelle_status nacelle_start_classify(nacelle_client* client, const char* servic
                                       const nacelle_call* call, float* scores, size_t capacity,
                                       nacelle_item* items, nacelle_description* description,
                                       nacelle_pending** pending) {
-  return start(nacelle::shm::Op::kClassify, client, service, texts, count, call, scores, capacity,
-               items, description, pending);
+  return start(nacelle::shm::Op::kClassify, client, service, {nullptr, texts, count}, call, scores,
+               capacity, items, description, pending);
+}
+
+nacelle_status nacelle_start_rerank(nacelle_client* client, const char* service,
+                                    const nacelle_text* query, const nacelle_text* documents,
+                                    size_t count, const nacelle_call* call, float* scores,
+                                    size_t capacity, nacelle_item* items,
+                                    nacelle_description* description, nacelle_pending** pending) {
+  return start(nacelle::shm::Op::kRerank, client, service, {query, documents, count}, call, scores,
+               capacity, items, description, pending);
 }
 
 nacelle_status nacelle_pending_advance(nacelle_pending* pending, int* done,
@@ -267,8 +376,10 @@ nacelle_status nacelle_ping_stream(nacelle_client* client, uint32_t pieces, uint
     if (client == nullptr || stream == nullptr) {
       return failed({Code::kInvalid, "client and stream must not be NULL"});
     }
-    auto made = client->client->ping_stream(
-        pieces, piece_size, std::chrono::microseconds(interval_us), options_of(call));
+    const auto options = options_of(call);
+    if (!options) return failed(options.error());
+    auto made = client->client->ping_stream(pieces, piece_size,
+                                            std::chrono::microseconds(interval_us), *options);
     if (!made) return failed(made.error());
     *stream = new nacelle_stream{*std::move(made)};
     return NACELLE_OK;

@@ -1,4 +1,5 @@
-/* The C interface of libnacelle: ask the Nacelle sidecar beside you for embeddings and labels.
+/* The C interface of libnacelle: ask the Nacelle sidecar beside you for embeddings, labels and
+ * ranks.
  *
  *   nacelle_client* client;
  *   if (nacelle_connect(NULL, &client) != NACELLE_OK) die(nacelle_error());
@@ -65,19 +66,68 @@ typedef struct nacelle_text {
   size_t size;      /* bytes */
 } nacelle_text;
 
+/* What the numbers of an embedding are. */
+typedef enum nacelle_dtype {
+  NACELLE_FLOAT32 = 0,
+  NACELLE_FLOAT16 = 1, /* IEEE 754 binary16, rounded to the nearest, ties to even */
+  NACELLE_INT8 = 2,    /* x * 127 / the row's largest |x|, rounded to the nearest, ties to even: the
+                          direction, without the length */
+  NACELLE_BINARY = 3,  /* NACELLE_UBINARY less 128, as int8 */
+  NACELLE_UBINARY = 4 /* 8 numbers in a byte, a bit each, 1 where x > 0; the first is the highest */
+} nacelle_dtype;
+
+/* Whether embeddings are scaled to length 1. */
+typedef enum nacelle_normalize {
+  NACELLE_NORMALIZE_MODEL = 0, /* as the model says */
+  NACELLE_NORMALIZE_OFF = 1,
+  NACELLE_NORMALIZE_ON = 2
+} nacelle_normalize;
+
+/* What makes scores from the model's logits. */
+typedef enum nacelle_function {
+  NACELLE_FUNCTION_MODEL = 0, /* softmax; where labels are independent, or one alone, sigmoid */
+  NACELLE_SOFTMAX = 1,
+  NACELLE_SIGMOID = 2,
+  NACELLE_RAW = 3 /* nothing: the logits */
+} nacelle_function;
+
+/* What happens to a text of more tokens than the model takes. */
+typedef enum nacelle_long_input {
+  NACELLE_LONG_SERVICE = 0, /* as the service is set */
+  NACELLE_TRUNCATE = 1,     /* its first tokens are read; item.truncated says so */
+  NACELLE_REJECT = 2,       /* it fails with NACELLE_TOO_LARGE */
+  NACELLE_CHUNK_MEAN = 3 /* it is cut into windows, and the answer is the mean over them, weighted
+                            by their tokens: of embeddings, which are then scaled to length 1 as
+                            others are, or of logits. Not for rerank. */
+} nacelle_long_input;
+
+/* All that may differ between two calls about the same texts. 0 is each field's default; setting
+ * one from `dtype` on needs a sidecar of this version (NACELLE_VERSION_MISMATCH). */
 typedef struct nacelle_call {
   uint32_t size;       /* sizeof(nacelle_call) */
   uint32_t timeout_ms; /* 0: the sidecar's default deadline */
   uint64_t trace;      /* a number of your own, shown in traces */
+  uint32_t dtype;      /* embed: a nacelle_dtype */
+  uint32_t dimensions; /* embed: the first so many numbers of each row (Matryoshka); 0: all */
+  uint32_t normalize;  /* embed: a nacelle_normalize; after `dimensions` */
+  uint32_t function;   /* classify, rerank: a nacelle_function */
+  uint32_t long_input; /* a nacelle_long_input */
+  uint32_t reserved;
+  const char* prompt;      /* embed: put before each text; "": nothing. NULL: the one named below */
+  const char* prompt_name; /* one of the service's prompts; NULL: the one it is set to, if any */
 } nacelle_call;
 
 /* What happened to one text. */
 typedef struct nacelle_item {
-  uint16_t status;    /* nacelle_status: NACELLE_INVALID when it is not UTF-8; its row is zeros */
-  uint16_t truncated; /* 1: the text had more tokens than the model takes; the rest was not read */
+  uint16_t status;    /* nacelle_status: NACELLE_INVALID when it is not UTF-8, NACELLE_TOO_LARGE
+                         when it has too many tokens; its row is zeros, its score in a rerank NaN */
+  uint16_t truncated; /* bit 0: the text had more tokens than the model takes; the rest was not
+                         read. Bit 1: it has even more than tokens_total */
   uint32_t tokens;    /* tokens computed, special ones included */
-  uint32_t detail;    /* with NACELLE_INVALID: the offset of the first byte that is not UTF-8 */
-  uint32_t reserved;
+  uint32_t detail;    /* with NACELLE_OK: the windows it was cut into, or 1. With NACELLE_INVALID:
+                         the offset of the first byte that is not UTF-8. With NACELLE_TOO_LARGE: the
+                         most tokens there may be */
+  uint32_t tokens_total; /* of the whole text; 0: truncated without long_input, so nobody counted */
 } nacelle_item;
 
 /* What happened to one call. */
@@ -97,10 +147,14 @@ typedef struct nacelle_description {
   uint32_t size;         /* sizeof(nacelle_description) */
   uint32_t embed_width;  /* floats per embedding; 0: does not embed */
   uint32_t labels;       /* scores per text; 0: does not classify */
-  uint32_t tokens_max;   /* per text; longer texts are truncated */
+  uint32_t tokens_max;   /* per text; for longer ones see long_input */
   uint32_t multi_label;  /* 1: scores are independent and do not sum to 1 */
   char digest[65];       /* SHA-256 of the model, lower-case hex, terminated */
   char architecture[65]; /* terminated */
+  uint32_t reranks;      /* 1: nacelle_rerank() */
+  uint32_t long_input;   /* the service's nacelle_long_input */
+  uint32_t windows_max;  /* that NACELLE_CHUNK_MEAN cuts one text into */
+  uint32_t prompts;      /* how many it has; nacelle_prompt() has their names */
 } nacelle_description;
 
 /* Connects; *client is set only on success. options may be NULL. Waits for a sidecar that is not
@@ -128,10 +182,18 @@ NACELLE_API nacelle_status nacelle_label(nacelle_client* client, const char* ser
                                          uint32_t index, char* text, size_t capacity,
                                          size_t* needed);
 
-/* Embeds texts[count], count >= 1. vectors: [count][embed_width] floats; capacity: how many floats
- * that is, exactly: when a sidecar with a model of another width has taken over, the call fails
- * with NACELLE_INVALID instead of filling rows of another shape. items: [count] or NULL. Without
- * items one text that is not UTF-8 fails the whole call; with items it fails alone. A text over
+/* The same for the name of prompt number `index`.
+ * Threads and ownership: as with nacelle_label(). */
+NACELLE_API nacelle_status nacelle_prompt(nacelle_client* client, const char* service,
+                                          uint32_t index, char* text, size_t capacity,
+                                          size_t* needed);
+
+/* Embeds texts[count], count >= 1. vectors: [count][width] elements of call->dtype, where width is
+ * embed_width, or call->dimensions, and an eighth of that for bits; aligned for them. capacity: how
+ * many elements that is, exactly: when a sidecar with a model of another width has taken over, the
+ * call fails with NACELLE_INVALID instead of filling rows of another shape. items: [count] or NULL.
+ * Without items one text that is not UTF-8, or over the model's tokens where those are rejected,
+ * fails the whole call; with items it fails alone. A text over
  * limits.text_bytes_max fails the whole call. call and report may be NULL.
  * timeout_ms bounds the answer; while no sidecar is there, connect_timeout_ms bounds the wait.
  * After a failure vectors and items hold nothing of use; *report is filled, with what is known.
@@ -141,16 +203,33 @@ NACELLE_API nacelle_status nacelle_label(nacelle_client* client, const char* ser
  * read, and the rows written, during the call only. */
 NACELLE_API nacelle_status nacelle_embed(nacelle_client* client, const char* service,
                                          const nacelle_text* texts, size_t count,
-                                         const nacelle_call* call, float* vectors, size_t capacity,
+                                         const nacelle_call* call, void* vectors, size_t capacity,
                                          nacelle_item* items, nacelle_report* report);
 
-/* The same for labels. scores: [count][labels] probabilities, in the order of the labels.
+/* The same for labels. scores: [count][labels], in the order of the labels: probabilities, or
+ * logits with NACELLE_RAW; nacelle_best() sorts a row.
  * Threads and ownership: as with nacelle_embed(). */
 NACELLE_API nacelle_status nacelle_classify(nacelle_client* client, const char* service,
                                             const nacelle_text* texts, size_t count,
                                             const nacelle_call* call, float* scores,
                                             size_t capacity, nacelle_item* items,
                                             nacelle_report* report);
+
+/* How well each of documents[count], count >= 1, answers the query, for services that rerank
+ * (cross-encoders). scores: [count], in the order of the documents: probabilities, or logits with
+ * NACELLE_RAW; NaN for one that failed. items: [count] or NULL. A query that is not UTF-8 fails the
+ * call. nacelle_best() gives the best of them.
+ * Threads and ownership: as with nacelle_embed(). */
+NACELLE_API nacelle_status nacelle_rerank(nacelle_client* client, const char* service,
+                                          const nacelle_text* query, const nacelle_text* documents,
+                                          size_t count, const nacelle_call* call, float* scores,
+                                          size_t capacity, nacelle_item* items,
+                                          nacelle_report* report);
+
+/* Writes the indices of the `top` highest of scores[count] to best[top], the highest first, equal
+ * ones in their order, NaNs left out; returns how many those are. top may exceed count.
+ * Threads: any. Ownership: all stays the caller's. */
+NACELLE_API size_t nacelle_best(const float* scores, size_t count, uint32_t* best, size_t top);
 
 /* The same without waiting, for event loops. The call is under way when *pending is set: advance it
  * at once, and again whenever nacelle_pending_fd() is readable, until it is done. Nothing is asked
@@ -163,10 +242,10 @@ NACELLE_API nacelle_status nacelle_classify(nacelle_client* client, const char* 
  * under one lock, or from one thread, and advance all of them when it is readable. Calls that wait
  * may run in other threads at the same time. Ownership: *pending is the caller's until
  * nacelle_pending_free(); what was passed in stays the caller's, and all but the list `texts`
- * itself is used until then or until the call is done. */
+ * itself, and `call` with its strings, is used until then or until the call is done. */
 NACELLE_API nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
                                                const nacelle_text* texts, size_t count,
-                                               const nacelle_call* call, float* vectors,
+                                               const nacelle_call* call, void* vectors,
                                                size_t capacity, nacelle_item* items,
                                                nacelle_description* description,
                                                nacelle_pending** pending);
@@ -178,6 +257,16 @@ NACELLE_API nacelle_status nacelle_start_classify(nacelle_client* client, const 
                                                   size_t capacity, nacelle_item* items,
                                                   nacelle_description* description,
                                                   nacelle_pending** pending);
+
+/* The same for reranking; the query's bytes must live as long as the documents'.
+ * Threads: as nacelle_start_embed(). Ownership: the same. */
+NACELLE_API nacelle_status nacelle_start_rerank(nacelle_client* client, const char* service,
+                                                const nacelle_text* query,
+                                                const nacelle_text* documents, size_t count,
+                                                const nacelle_call* call, float* scores,
+                                                size_t capacity, nacelle_item* items,
+                                                nacelle_description* description,
+                                                nacelle_pending** pending);
 
 /* Goes on with a call as far as it can without waiting; *done becomes 1 when it has ended well.
  * Any status but NACELLE_OK has ended it, too. report may be NULL.

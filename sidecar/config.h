@@ -28,10 +28,24 @@
 
 namespace nacelle::sidecar {
 
+// What happens to a text of more tokens than its model takes, when the call does not say.
+enum class LongInputDefault : std::uint8_t { kTruncate, kReject, kChunkMean };
+inline constexpr std::string_view kLongInputNames[] = {"truncate", "reject", "chunk_mean"};
+
+// What is put before texts that are embedded: "query: ".
+struct Prompt {
+  std::string name;  // 1 to 63 bytes
+  std::string text;  // at most 4096 bytes
+};
+
 // A model under the name that clients call it by.
 struct Service {
   std::string name;   // [a-z0-9._-], 1 to 63 characters
   std::string model;  // a path when it starts with /, ./ or ../, else a store entry
+  // The rest can be set in the YAML file only.
+  std::vector<Prompt> prompts = {};  // sorted by name
+  std::string prompt_default = {};   // the one for calls that name none; empty: no prompt
+  LongInputDefault long_input = LongInputDefault::kTruncate;
 };
 
 struct Config {
@@ -64,7 +78,8 @@ struct Config {
 
   struct Limits {
     std::uint64_t text_bytes_max = 1ULL << 20;
-    std::uint32_t items_max = 4096;  // texts per request
+    std::uint32_t items_max = 4096;   // texts per request
+    std::uint32_t windows_max = 128;  // per text, with chunk_mean
   } limits;
 
   struct Scheduler {

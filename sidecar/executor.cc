@@ -1,43 +1,48 @@
 #include "sidecar/executor.h"
 
 #include <algorithm>
-#include <cmath>
 
 #include "sidecar/base/time.h"
+#include "sidecar/rows.h"
 
 namespace nacelle::sidecar {
+namespace {
 
-void to_scores(float* row, std::uint32_t width, bool multi_label) {
-  if (multi_label) {
-    for (std::uint32_t i = 0; i < width; ++i) row[i] = 1.0F / (1.0F + std::exp(-row[i]));
-    return;
+// Calls use(request, window) for every window of the batch that has tokens, in order.
+template <typename Use>
+void for_each_window(const Batch& batch, Use&& use) {
+  for (const Slice& slice : batch.slices) {
+    for (std::uint32_t window = slice.first; window < slice.first + slice.count; ++window) {
+      if (slice.request->tokens(window) > 0) use(*slice.request, window);
+    }
   }
-  const float most = *std::max_element(row, row + width);
-  float sum = 0;
-  for (std::uint32_t i = 0; i < width; ++i) {
-    row[i] = std::exp(row[i] - most);  // at most 1: cannot overflow
-    sum += row[i];
-  }
-  for (std::uint32_t i = 0; i < width; ++i) row[i] /= sum;
 }
+
+}  // namespace
 
 void Executor::gather(const Batch& batch, std::uint32_t width) {
   ids_.clear();
   types_.clear();
   offsets_.assign(1, 0);
   rows_.clear();
-  for (const Slice& slice : batch.slices) {
-    const Request& request = *slice.request;
-    for (std::uint32_t text = slice.first; text < slice.first + slice.count; ++text) {
-      if (request.tokens(text) == 0) continue;
-      const auto begin = static_cast<std::ptrdiff_t>(request.offsets[text]);
-      const auto end = static_cast<std::ptrdiff_t>(request.offsets[text + 1]);
-      ids_.insert(ids_.end(), request.ids.begin() + begin, request.ids.begin() + end);
-      types_.insert(types_.end(), request.types.begin() + begin, request.types.begin() + end);
-      offsets_.push_back(static_cast<std::uint32_t>(ids_.size()));
-      rows_.push_back(request.row(text, width));
-    }
-  }
+  scratch_.resize(std::max(scratch_.size(), std::size_t{batch.texts} * width));
+  float* scratch = scratch_.data();
+  for_each_window(batch, [&](const Request& request, std::uint32_t window) {
+    const auto begin = static_cast<std::ptrdiff_t>(request.offsets[window]);
+    const auto end = static_cast<std::ptrdiff_t>(request.offsets[window + 1]);
+    ids_.insert(ids_.end(), request.ids.begin() + begin, request.ids.begin() + end);
+    types_.insert(types_.end(), request.types.begin() + begin, request.types.begin() + end);
+    offsets_.push_back(static_cast<std::uint32_t>(ids_.size()));
+    rows_.push_back(request.plan.direct ? reinterpret_cast<float*>(request.row(window)) : scratch);
+    scratch += request.plan.direct ? 0 : width;
+  });
+}
+
+void Executor::finish(const Batch& batch, std::uint32_t width) {
+  std::size_t next = 0;
+  for_each_window(batch, [&](Request& request, std::uint32_t window) {
+    finish_window(request, window, {rows_[next++], width});
+  });
 }
 
 base::Status Executor::run(Batch& batch) {
@@ -46,10 +51,9 @@ base::Status Executor::run(Batch& batch) {
   const auto width = static_cast<std::uint32_t>(info.row_width(batch.task));
   const base::Nanos start = base::now_ns();
   gather(batch, width);
-  base::Status status = service.model->run(batch.task, {ids_, types_, offsets_}, rows_);
-  if (status && batch.task == model::Task::kClassify) {
-    for (float* row : rows_) to_scores(row, width, info.multi_label);
-  }
+  const base::Status status =
+      service.model->run(batch.task, {ids_, types_, offsets_, batch.raw}, rows_);
+  if (status) finish(batch, width);
   const base::Nanos compute = base::now_ns() - start;
   for (const Slice& slice : batch.slices) {
     Request& request = *slice.request;

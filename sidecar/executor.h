@@ -1,4 +1,4 @@
-// Runs batches on the device: gathers the tokens, calls the model, turns logits into scores.
+// Runs batches on the device: gathers the tokens, calls the model, has its numbers made into rows.
 // One batch at a time, from one thread.
 #pragma once
 
@@ -15,12 +15,13 @@ class Executor {
  public:
   Executor(Services& services, Counters& counters) : services_(services), counters_(counters) {}
 
-  // Computes the batch; the rows are then in its requests' replies. On an error no row of the batch
-  // counts, and every request in it gets the error.
+  // Computes the batch; the rows of texts that it ends are then in their requests' replies. On an
+  // error no row of the batch counts, and every request in it gets the error.
   base::Status run(Batch& batch);
 
  private:
   void gather(const Batch& batch, std::uint32_t width);
+  void finish(const Batch& batch, std::uint32_t width);
 
   Services& services_;
   Counters& counters_;
@@ -28,10 +29,8 @@ class Executor {
   std::vector<std::uint32_t> ids_;
   std::vector<std::uint32_t> types_;
   std::vector<std::uint32_t> offsets_;
-  std::vector<float*> rows_;
+  std::vector<float*> rows_;    // where the model writes
+  std::vector<float> scratch_;  // of rows that do not stay as the model writes them
 };
-
-// Logits to probabilities, in place: softmax, or a sigmoid each when labels are independent.
-void to_scores(float* row, std::uint32_t width, bool multi_label);
 
 }  // namespace nacelle::sidecar

@@ -28,8 +28,22 @@ struct ClientState {
   ClientCounters counters;
 };
 
-// Texts that wait for computing. Text i has the tokens [offsets[i], offsets[i + 1]); one that could
-// not be tokenized has none, and its report in the reply says why.
+// How the numbers that a model computes for a text become the text's row.
+struct RowPlan {
+  shm::Element element = shm::Element::kFloat32;
+  std::uint32_t width = 0;                        // numbers that are kept, of the first
+  std::uint32_t size = 0;                         // bytes of a row: shm::row_size(element, width)
+  bool with_format = false;                       // the row list begins with a RowFormat
+  bool normalize = false;                         // what is kept has length 1
+  bool scaled = false;                            // the model's numbers, all of them, already have
+  shm::Function function = shm::Function::kNone;  // of logits; never kModel
+  // The model writes its numbers where they stay; only `function` is left to do.
+  bool direct = true;
+};
+
+// Texts that wait for computing, each as one window of tokens, or several when it is longer than
+// the model takes. Window i has the tokens [offsets[i], offsets[i + 1]); a text that could not be
+// tokenized has one without any, and its report in the reply says why.
 struct Request {
   std::shared_ptr<ClientState> client;
   std::uint32_t slot = 0;
@@ -37,46 +51,58 @@ struct Request {
 
   std::uint32_t service = 0;
   model::Task task = model::Task::kEmbed;
+  bool raw = false;  // of the model: see Packed::raw
   base::Nanos arrived = 0;
   base::Nanos deadline = 0;
 
-  std::uint32_t texts = 0;
+  std::uint32_t texts = 0;             // rows of the reply
   std::vector<std::uint32_t> ids;      // [tokens]
   std::vector<std::uint32_t> types;    // [tokens]
-  std::vector<std::uint32_t> offsets;  // [texts + 1]
-  std::span<std::byte> reply;          // in the client's reply region: the row list (shm/layout.h)
+  std::vector<std::uint32_t> offsets;  // [windows + 1]
+  // [texts + 1] the first window of each text; empty when every text has just one.
+  std::vector<std::uint32_t> first_windows;
+  std::uint32_t specials = 0;  // tokens of each window that are not the text's
+  RowPlan plan;
+  std::span<std::byte> reply;  // in the client's reply region: the row list (shm/layout.h)
 
   // How far it has come; written by the scheduler and the executor, one after the other.
-  std::uint32_t next = 0;           // the first text that no batch has held yet
+  std::uint32_t next = 0;           // the first window that no batch has held yet
   base::Nanos started = 0;          // of its first batch; 0 before
   base::Nanos compute = 0;          // time in batches
   std::uint32_t batch_texts = 0;    // of the largest batch that held one of its texts
   std::uint32_t batch_clients = 0;  // in that batch
+  // Over the windows so far of the text whose windows are being computed: their rows, each times
+  // its tokens, and the tokens.
+  std::vector<double> sum;  // [the model's width], or empty
+  double sum_weight = 0;
 
-  [[nodiscard]] std::uint32_t tokens(std::uint32_t text) const {
-    return offsets[text + 1] - offsets[text];
+  [[nodiscard]] std::uint32_t windows() const {
+    return static_cast<std::uint32_t>(offsets.size() - 1);
+  }
+  [[nodiscard]] std::uint32_t tokens(std::uint32_t window) const {
+    return offsets[window + 1] - offsets[window];
   }
   // Where row `text` of the result goes.
-  [[nodiscard]] float* row(std::uint32_t text, std::uint32_t width) const {
-    return reinterpret_cast<float*>(reply.data() + shm::rows_offset(texts)) +
-           std::size_t{text} * width;
+  [[nodiscard]] std::byte* row(std::uint32_t text) const {
+    return reply.data() + shm::rows_offset(texts, plan.with_format) + std::size_t{text} * plan.size;
   }
 };
 
-// Some of a request's texts, in a batch.
+// Some of a request's windows, in a batch.
 struct Slice {
   Request* request = nullptr;  // in the queue still, or in Batch::finishing
   std::uint32_t first = 0;
-  std::uint32_t count = 0;  // of texts; those without tokens are skipped
+  std::uint32_t count = 0;  // of windows; those without tokens are skipped
 };
 
-// Texts of one service and task, packed end to end.
+// Windows of texts of one service and task, packed end to end.
 struct Batch {
   std::uint32_t service = 0;
   model::Task task = model::Task::kEmbed;
+  bool raw = false;
   std::vector<Slice> slices;
   std::uint32_t tokens = 0;
-  std::uint32_t texts = 0;    // with tokens
+  std::uint32_t texts = 0;    // windows with tokens: of most texts there is one
   std::uint32_t clients = 0;  // different ones
   // Requests whose last texts are in this batch: answered when it is done.
   std::vector<std::unique_ptr<Request>> finishing;

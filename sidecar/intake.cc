@@ -23,10 +23,6 @@ constexpr std::uint32_t kSweepsPerClock = 16;
 // Backstop against a lost doorbell; see wait.h in shm.
 constexpr Nanos kSleepMax = base::kSecond;
 
-model::Task task_of(shm::Op op) {
-  return op == shm::Op::kEmbed ? model::Task::kEmbed : model::Task::kClassify;
-}
-
 // Fills `out` with whole copies of `bytes` and a part of one. Grows `bytes` to a few KiB of copies
 // first: reading back what was just written to `out` would wait until the client's CPU has given it
 // up.
@@ -124,6 +120,7 @@ void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submi
       return handle_describe(*client, submission);
     case shm::Op::kEmbed:
     case shm::Op::kClassify:
+    case shm::Op::kRerank:
     case shm::Op::kPingStream:
       break;
   }
@@ -185,7 +182,8 @@ void Intake::handle_describe(ClientState& client, const shm::Submission& submiss
   }
   const base::Result<std::uint32_t> index = services_.find(name);
   if (!index) return replier_.refuse(client, submission, index.error());
-  const model::Info& info = services_.at(*index).model->info();
+  const LoadedService& service = services_.at(*index);
+  const model::Info& info = service.model->info();
 
   shm::Description description{};
   description.service = *index;
@@ -193,17 +191,25 @@ void Intake::handle_describe(ClientState& client, const shm::Submission& submiss
   description.labels = static_cast<std::uint32_t>(info.labels.size());
   description.tokens_max = info.tokens_max;
   description.multi_label = info.multi_label ? 1 : 0;
+  for (const shm::Op op : {shm::Op::kEmbed, shm::Op::kClassify, shm::Op::kRerank}) {
+    if (service.answers(op)) description.ops |= static_cast<std::uint8_t>(1U << unsigned(op));
+  }
+  description.long_input = service.long_input;
+  description.prompts = static_cast<std::uint8_t>(service.prompts.size());
+  description.windows_max = config_.limits.windows_max;
   info.digest.copy(description.digest, sizeof description.digest);
   info.architecture.copy(description.architecture, sizeof description.architecture);
   std::vector<std::byte> text(sizeof description);
   std::memcpy(text.data(), &description, sizeof description);
-  for (const std::string& label : info.labels) {
-    const auto size = static_cast<std::uint32_t>(label.size());
-    const auto* bytes = reinterpret_cast<const std::byte*>(label.data());
+  const auto append = [&text](std::string_view word) {
+    const auto size = static_cast<std::uint32_t>(word.size());
+    const auto* bytes = reinterpret_cast<const std::byte*>(word.data());
     const auto* size_bytes = reinterpret_cast<const std::byte*>(&size);
     text.insert(text.end(), size_bytes, size_bytes + sizeof size);
-    text.insert(text.end(), bytes, bytes + label.size());
-  }
+    text.insert(text.end(), bytes, bytes + word.size());
+  };
+  for (const std::string& label : info.labels) append(label);
+  for (const Prompt& prompt : service.prompts) append(prompt.name);
   if (!client.connection->could_hold(text.size())) {
     return replier_.refuse(client, submission,
                            {Code::kTooLarge, "the description of a service with " +
@@ -261,122 +267,6 @@ void Intake::handle_stream(const std::shared_ptr<ClientState>& client,
 Nanos Intake::deadline_of(const shm::Submission& submission) const {
   return submission.deadline_us > 0 ? submission.deadline_us * base::kMicrosecond
                                     : config_.scheduler.deadline_default_ms * base::kMillisecond;
-}
-
-// Splits a text list, tokenizes each text into `request`, and writes the items' reports. A text
-// that is not UTF-8 gets no tokens and an error of its own.
-base::Status Intake::tokenize(const LoadedService& service, std::span<const std::byte> payload,
-                              Request& request) {
-  const std::uint64_t sizes_bytes = std::uint64_t{request.texts} * sizeof(std::uint32_t);
-  if (sizes_bytes > payload.size()) {
-    return Error{Code::kInvalid, "the payload is shorter than its list of sizes"};
-  }
-  const std::uint32_t tokens_max = service.model->info().tokens_max;
-  std::uint64_t offset = sizes_bytes;
-  request.offsets.assign(1, 0);
-  for (std::uint32_t i = 0; i < request.texts; ++i) {
-    std::uint32_t size = 0;
-    std::memcpy(&size, payload.data() + i * sizeof size, sizeof size);
-    if (!base::fits(offset, size, payload.size())) {
-      return Error{Code::kInvalid, "text " + std::to_string(i) + " reaches past the payload"};
-    }
-    if (size > config_.limits.text_bytes_max) {
-      return Error{Code::kTooLarge, "text " + std::to_string(i) + " has " + std::to_string(size) +
-                                        " bytes; the limit is " +
-                                        std::to_string(config_.limits.text_bytes_max) +
-                                        " (limits.text_bytes_max)"};
-    }
-    const std::string_view text(reinterpret_cast<const char*>(payload.data() + offset), size);
-    offset += size;
-    shm::ItemReport item{};
-    const base::Result<tokenizer::Encoding> encoding =
-        service.model->tokenizer().encode(text, tokens_max);
-    if (!encoding) {
-      // The one fault of a text that leaves its neighbours alone; the reply tells the offset.
-      const auto bad = base::find_invalid_utf8(text);
-      if (!bad) return encoding.error().in("text " + std::to_string(i));
-      item.code = static_cast<std::uint16_t>(Code::kInvalid);
-      item.detail = static_cast<std::uint32_t>(*bad);
-    } else {
-      request.ids.insert(request.ids.end(), encoding->ids.begin(), encoding->ids.end());
-      request.types.insert(request.types.end(), encoding->types.begin(), encoding->types.end());
-      item.flags = encoding->truncated ? shm::kItemTruncated : std::uint16_t{0};
-      item.tokens = static_cast<std::uint32_t>(encoding->ids.size());
-    }
-    std::memcpy(request.reply.data() + i * sizeof item, &item, sizeof item);
-    request.offsets.push_back(static_cast<std::uint32_t>(request.ids.size()));
-  }
-  if (offset != payload.size()) {
-    return Error{Code::kInvalid, "the payload is longer than its texts"};
-  }
-  return base::ok();
-}
-
-void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
-                          const shm::Submission& submission) {
-  counters_.requests.add();
-  client->counters.requests.add();
-  const auto refuse = [&](Code code, const std::string& why, std::uint32_t retry_after_us = 0) {
-    replier_.refuse(*client, submission, {code, why}, retry_after_us);
-  };
-  if (submission.service >= services_.size()) {
-    return refuse(Code::kNotFound,
-                  "no service has the handle " + std::to_string(submission.service));
-  }
-  LoadedService& service = services_.at(submission.service);
-  service.counters.requests.add();
-  const model::Info& info = service.model->info();
-  const model::Task task = task_of(submission.op);
-  if (!info.can(task)) {
-    return refuse(Code::kInvalid, "the service " + service.name + " (" + info.architecture +
-                                      ") does not " +
-                                      (task == model::Task::kEmbed ? "embed" : "classify"));
-  }
-  if (submission.items == 0)
-    return refuse(Code::kInvalid, "the list of texts is empty: give at least one");
-  if (submission.items > config_.limits.items_max) {
-    return refuse(Code::kTooLarge,
-                  std::to_string(submission.items) + " texts in one request; the limit is " +
-                      std::to_string(config_.limits.items_max) + " (limits.items_max)");
-  }
-  const std::uint64_t size = shm::row_list_size(submission.items, info.row_width(task));
-  if (!client->connection->could_hold(size)) {
-    return refuse(Code::kTooLarge, "a reply of " + std::to_string(size) +
-                                       " bytes does not fit (transport.reply_arena_bytes): send "
-                                       "fewer texts at a time");
-  }
-
-  auto request = std::make_unique<Request>();
-  request->reply = client->connection->reserve(submission, size);
-  if (request->reply.empty()) {
-    return refuse(Code::kBusy,
-                  "no room for the reply beside those not yet read (transport.reply_arena_bytes)",
-                  1000);
-  }
-  request->client = client;
-  request->slot = submission.slot;
-  request->generation = submission.generation;
-  request->service = submission.service;
-  request->task = task;
-  request->texts = submission.items;
-  request->arrived = base::now_ns();
-  request->deadline = request->arrived + deadline_of(submission);
-  payload_.resize(submission.payload_size);
-  CHECK(client->connection->copy_payload(submission, payload_));
-  if (base::Status done = tokenize(service, payload_, *request); !done) {
-    service.counters.errors.add();
-    return refuse(done.error().code, done.error().message);
-  }
-  if (request->ids.empty()) {  // every text was bad: nothing to compute, and the items say why
-    std::vector<Outcome> outcome;
-    outcome.push_back({std::move(request), base::ok()});
-    return replier_.reply(std::move(outcome));
-  }
-  Refused refused = downstream_.submit(std::move(request));
-  if (refused.request) {
-    service.counters.errors.add();
-    refuse(refused.why.code, refused.why.message, refused.retry_after_us);
-  }
 }
 
 }  // namespace nacelle::sidecar

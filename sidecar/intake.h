@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "shm/shm.h"
+#include "sidecar/asked.h"
 #include "sidecar/base/fd.h"
 #include "sidecar/base/result.h"
 #include "sidecar/config.h"
@@ -71,17 +72,22 @@ class Intake {
   Intake(const Config& config, Services& services, Replier& replier, Counters& counters,
          Downstream downstream, shm::Listener listener);
 
-  // intake.cc: requests
+  // intake.cc: requests, and those that need no model
   bool sweep();
   bool sweep_client(const std::shared_ptr<ClientState>& client);
   void handle(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
   void handle_ping(ClientState& client, const shm::Submission& submission);
   void handle_describe(ClientState& client, const shm::Submission& submission);
   void handle_stream(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
-  void handle_texts(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
   [[nodiscard]] base::Nanos deadline_of(const shm::Submission& submission) const;
-  base::Status tokenize(const LoadedService& service, std::span<const std::byte> payload,
-                        Request& request);
+
+  // texts.cc: those about texts
+  void handle_texts(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
+  base::Result<std::unique_ptr<Request>> make_request(const std::shared_ptr<ClientState>& client,
+                                                      const shm::Submission& submission,
+                                                      const LoadedService& service);
+  base::Status tokenize(shm::Op op, const LoadedService& service, const Asked& asked,
+                        std::span<const std::byte> list, std::uint32_t items, Request& request);
 
   // reception.cc: clients that come and go
   [[nodiscard]] base::Status watch(int fd, std::uint32_t events);

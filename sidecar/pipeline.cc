@@ -36,6 +36,7 @@ SchedulerLimits limits_of(const Config& config) {
 Pipeline::Pipeline(const Config& config, Services& services)
     : services_(services),
       replier_(services, counters_),
+      windows_max_(config.limits.windows_max),
       executor_(services, counters_),
       scheduler_(limits_of(config)) {}
 
@@ -203,8 +204,12 @@ control::StatusReport Pipeline::report() const {
     model.name = service.name;
     model.directory = service.directory;
     model.architecture = info.architecture;
-    if (info.can(model::Task::kEmbed)) model.tasks.emplace_back("embed");
-    if (info.can(model::Task::kClassify)) model.tasks.emplace_back("classify");
+    if (service.answers(shm::Op::kEmbed)) model.tasks.emplace_back("embed");
+    if (service.answers(shm::Op::kClassify)) model.tasks.emplace_back("classify");
+    if (service.answers(shm::Op::kRerank)) model.tasks.emplace_back("rerank");
+    model.long_input = kLongInputNames[static_cast<std::size_t>(service.long_input) - 1];
+    for (const Prompt& prompt : service.prompts) model.prompts.push_back(prompt.name);
+    model.windows_max = windows_max_;
     model.digest = info.digest;
     model.tokens_max = info.tokens_max;
     model.embed_width = info.embed_width;

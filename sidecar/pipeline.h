@@ -49,6 +49,7 @@ class Pipeline {
   Services& services_;
   Counters counters_;
   Replier replier_;
+  const std::uint32_t windows_max_;  // for report()
   Executor executor_;
   std::optional<Streamer> streamer_;  // until stop()
   std::unique_ptr<Intake> intake_;

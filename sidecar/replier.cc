@@ -61,7 +61,7 @@ shm::Waiter Replier::publish(const Outcome& outcome) {
        .compute_us = microseconds(request.compute),
        .batch_texts = request.batch_texts,
        .batch_clients = request.batch_clients},
-      shm::row_list_size(request.texts, service.model->info().row_width(request.task)));
+      shm::row_list_size(request.texts, request.plan.size, request.plan.with_format));
 }
 
 void Replier::reply(std::vector<Outcome>&& outcomes) {

@@ -11,11 +11,12 @@ namespace {
 using base::Code;
 using base::Error;
 
-bool runs_with(const Request& a, const Request& b) {
-  return a.service == b.service && a.task == b.task;
+template <typename Other>  // a Request, or a Batch
+bool runs_with(const Request& a, const Other& b) {
+  return a.service == b.service && a.task == b.task && a.raw == b.raw;
 }
 
-// Tokens of the texts that no batch has held yet.
+// Tokens of the windows that no batch has held yet.
 std::uint64_t tokens_left(const Request& request) {
   return request.offsets.back() - request.offsets[request.next];
 }
@@ -59,13 +60,13 @@ std::uint64_t Scheduler::waiting_tokens(const Request& like) const {
   return tokens;
 }
 
-// Puts as many of the request's next texts into the batch as fit. True when none are left.
+// Puts as many of the request's next windows into the batch as fit. True when none are left.
 bool Scheduler::add_slice(Request& request, Batch& batch) {
   Slice slice{&request, request.next, 0};
   std::uint32_t texts = 0;
-  while (request.next < request.texts) {
+  while (request.next < request.windows()) {
     const std::uint32_t tokens = request.tokens(request.next);
-    // The first text of a batch always fits: the limit is checked against every model at start.
+    // The first window of a batch always fits: the limit is checked against every model at start.
     if (tokens > 0 && batch.texts + texts > 0 && batch.tokens + tokens > limits_.batch_tokens_max) {
       break;
     }
@@ -77,7 +78,7 @@ bool Scheduler::add_slice(Request& request, Batch& batch) {
   slice.count = request.next - slice.first;
   batch.texts += texts;
   if (texts > 0) batch.slices.push_back(slice);
-  return request.next == request.texts;
+  return request.next == request.windows();
 }
 
 Decision Scheduler::next(base::Nanos now, const std::function<bool(const Request&)>& given_up) {
@@ -101,7 +102,7 @@ Decision Scheduler::next(base::Nanos now, const std::function<bool(const Request
   bool begun = false;
   for (std::size_t i = 0; i < queue_.size();) {
     Request& request = *queue_[i];
-    if (begun && (request.service != batch.service || request.task != batch.task)) {
+    if (begun && !runs_with(request, batch)) {
       ++i;
       continue;
     }
@@ -111,6 +112,7 @@ Decision Scheduler::next(base::Nanos now, const std::function<bool(const Request
     }
     batch.service = request.service;
     batch.task = request.task;
+    batch.raw = request.raw;
     begun = true;
     const std::size_t slices = batch.slices.size();
     const bool finished = add_slice(request, batch);

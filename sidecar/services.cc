@@ -8,6 +8,59 @@
 #include "sidecar/store/store.h"
 
 namespace nacelle::sidecar {
+namespace {
+
+shm::LongInput to_wire(LongInputDefault policy) {
+  switch (policy) {
+    case LongInputDefault::kTruncate:
+      return shm::LongInput::kTruncate;
+    case LongInputDefault::kReject:
+      return shm::LongInput::kReject;
+    case LongInputDefault::kChunkMean:
+      return shm::LongInput::kChunkMean;
+  }
+  return shm::LongInput::kTruncate;
+}
+
+// The model's own prompts and the service's, whose texts win; sorted by name.
+std::vector<Prompt> prompts_of(const Service& service, const model::Info& info) {
+  std::vector<Prompt> prompts = service.prompts;
+  const auto is_called = [](const std::string& name) {
+    return [&name](const Prompt& prompt) { return prompt.name == name; };
+  };
+  for (const auto& [name, text] : info.prompts) {
+    if (std::ranges::none_of(prompts, is_called(name))) prompts.push_back({name, text});
+  }
+  std::ranges::sort(prompts, {}, &Prompt::name);
+  return prompts;
+}
+
+}  // namespace
+
+bool LoadedService::answers(shm::Op op) const {
+  const model::Info& info = model->info();
+  if (op == shm::Op::kEmbed) return info.can(model::Task::kEmbed);
+  if (op == shm::Op::kClassify) return info.can(model::Task::kClassify);
+  // A cross-encoder is a classifier of pairs with one label.
+  return op == shm::Op::kRerank && info.can(model::Task::kClassify) && info.labels.size() == 1 &&
+         model->tokenizer().special_tokens_of_pair() < info.tokens_max;
+}
+
+std::optional<Frame> frame_of(const tokenizer::Tokenizer& tokenizer) {
+  constexpr std::size_t kPlenty = 64;
+  const auto empty = tokenizer.encode("", kPlenty);
+  if (!empty || empty->ids.size() != tokenizer.special_tokens()) return std::nullopt;
+  for (const char* probe : {"a", "0", "."}) {
+    const auto some = tokenizer.encode(probe, kPlenty);
+    if (!some || some->ids.size() <= empty->ids.size()) continue;
+    const auto differs =
+        std::mismatch(empty->ids.begin(), empty->ids.end(), some->ids.begin()).first;
+    const auto behind = empty->ids.end() - differs;
+    if (!std::equal(differs, empty->ids.end(), some->ids.end() - behind)) continue;
+    return Frame{static_cast<std::uint32_t>(differs - empty->ids.begin())};
+  }
+  return std::nullopt;
+}
 
 base::Result<Services> Services::load(const Config& config, kernels::Backend& backend) {
   Services services;
@@ -29,6 +82,28 @@ base::Result<Services> Services::load(const Config& config, kernels::Backend& ba
     loaded->name = wanted.name;
     loaded->directory = *std::move(directory);
     loaded->model = *std::move(model);
+    loaded->frame = frame_of(loaded->model->tokenizer());
+    loaded->prompts = prompts_of(wanted, loaded->model->info());
+    const std::string& prompt_default = wanted.prompt_default.empty()
+                                            ? loaded->model->info().default_prompt
+                                            : wanted.prompt_default;
+    bool found = prompt_default.empty();
+    for (const Prompt& prompt : loaded->prompts) {
+      if (prompt.name != prompt_default) continue;
+      loaded->prompt_default = prompt.text;
+      found = true;
+    }
+    if (!found) {
+      return base::Error{base::Code::kInvalid, doing + ": prompt_default is \"" + prompt_default +
+                                                   "\", which is a prompt of neither the service " +
+                                                   "nor its model"};
+    }
+    loaded->long_input = to_wire(wanted.long_input);
+    if (loaded->long_input == shm::LongInput::kChunkMean && !loaded->frame) {
+      return base::Error{base::Code::kInvalid,
+                         doing + ": long_input is chunk_mean, but the tokenizer's special tokens " +
+                             "depend on the text, so it cannot be cut: set truncate or reject"};
+    }
     services.list_.push_back(std::move(loaded));
   }
   const std::uint32_t tokens_max = services.tokens_max();

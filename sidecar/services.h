@@ -2,11 +2,13 @@
 #pragma once
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "kernels/kernels.h"
+#include "shm/shm.h"
 #include "sidecar/base/result.h"
 #include "sidecar/config.h"
 #include "sidecar/counters.h"
@@ -14,12 +16,29 @@
 
 namespace nacelle::sidecar {
 
+// The special tokens that a tokenizer puts around one text: how many come before it. Those behind
+// are the rest of tokenizer::special_tokens().
+struct Frame {
+  std::uint32_t before = 0;
+};
+
 struct LoadedService {
   std::string name;
   std::string directory;
   std::unique_ptr<model::Model> model;
+  // Nothing: the tokenizer's special tokens depend on the text, and it cannot be cut into windows.
+  std::optional<Frame> frame;
+  std::vector<Prompt> prompts;
+  std::string prompt_default;                             // the text itself
+  shm::LongInput long_input = shm::LongInput::kTruncate;  // never kService
   ServiceCounters counters;
+
+  // Whether it answers this op, which is one about texts.
+  [[nodiscard]] bool answers(shm::Op op) const;
 };
+
+// Where a tokenizer puts a text among its special tokens, as its answers show.
+std::optional<Frame> frame_of(const tokenizer::Tokenizer& tokenizer);
 
 // Fixed after start: a client's handle is an index into it.
 class Services {

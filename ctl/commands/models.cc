@@ -6,7 +6,7 @@
 namespace nacelle::ctl {
 namespace {
 
-// "embed (384 floats), classify (2 labels: negative, positive)"
+// "embed (384 floats), classify (2 labels: negative, positive)"; rerank speaks for itself
 std::string tasks_text(const control::ModelReport& model) {
   std::vector<std::string> tasks;
   for (const std::string& task : model.tasks) {
@@ -16,10 +16,19 @@ std::string tasks_text(const control::ModelReport& model) {
       tasks.push_back("classify (" + count_text(model.labels.size()) +
                       " labels: " + list_text(model.labels) + ")");
     } else {
-      tasks.push_back(task);  // of a newer sidecar
+      tasks.push_back(task);  // rerank, or one of a newer sidecar
     }
   }
   return list_text(tasks);
+}
+
+// "256 tokens; longer ones: chunk_mean, at most 128 windows"
+std::string longest_text(const control::ModelReport& model) {
+  std::string text = count_text(model.tokens_max) + " tokens; longer ones: " + model.long_input;
+  if (model.long_input == "chunk_mean") {
+    text += ", at most " + count_text(model.windows_max) + " windows";
+  }
+  return text;
 }
 
 base::Status run(std::span<const std::string_view> args, control::Client& sidecar, Output& out) {
@@ -44,7 +53,8 @@ base::Status run(std::span<const std::string_view> args, control::Client& sideca
     out.row("tasks", tasks_text(model));
     out.row("architecture", model.architecture);
     out.row("parameters", count_text(model.parameters));
-    out.row("longest text", count_text(model.tokens_max) + " tokens");
+    out.row("longest text", longest_text(model));
+    if (!model.prompts.empty()) out.row("prompts", list_text(model.prompts));
     out.row("memory", bytes_text(model.memory_bytes));
     out.row("directory", model.directory);
     out.row("digest", model.digest);

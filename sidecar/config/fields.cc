@@ -28,7 +28,11 @@ std::vector<Field> fields(Config& c) {
       {"services", "", Services{&c.services},
        "The models to serve, each under the name that clients use. In YAML a map of names to "
        "models; as a flag or in the environment name=model,name=model. A model is a path when it "
-       "starts with /, ./ or ../, otherwise an entry of the model store."},
+       "starts with /, ./ or ../, otherwise an entry of the model store. In YAML a name can also "
+       "have a map: model; prompts, a map of names to texts that are put before what is embedded; "
+       "prompt_default, the name of the one for calls that name none; and long_input, what happens "
+       "to a text of more tokens than the model takes when the call does not say: truncate (the "
+       "default), reject, or chunk_mean, which computes it in parts and answers their mean."},
 
       {"control.socket", "", SocketPath{&c.control.socket},
        "The Unix socket that nacellectl connects to. Only the sidecar's own user and root may."},
@@ -68,6 +72,9 @@ std::vector<Field> fields(Config& c) {
        "The longest text that a request may hold. Longer ones are refused."},
       {"limits.items_max", "texts", U32{&c.limits.items_max, 1, 65'536},
        "Texts that one request may hold."},
+      {"limits.windows_max", "windows", U32{&c.limits.windows_max, 1, 65'536},
+       "Parts that chunk_mean may cut one text into, each as long as the model takes. Longer texts "
+       "are refused."},
 
       {"scheduler.batch_tokens_max", "tokens", U32{&c.scheduler.batch_tokens_max, 16, 1'048'576},
        "Tokens that one batch may hold. A single text with more of them makes a batch of its own."},

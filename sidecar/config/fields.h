@@ -13,6 +13,7 @@
 namespace nacelle::config {
 
 using sidecar::Config;
+using sidecar::Prompt;
 using sidecar::Service;
 
 // Longest path of a Unix socket: sun_path has 108 bytes, the last one a 0.
@@ -21,6 +22,9 @@ inline constexpr std::size_t kPathMax = 4095;
 inline constexpr std::size_t kServicesMax = 64;
 inline constexpr std::size_t kServiceNameMax = 63;
 inline constexpr std::size_t kIdsMax = 64;
+inline constexpr std::size_t kPromptsMax = 64;  // of one service
+inline constexpr std::size_t kPromptNameMax = 63;
+inline constexpr std::size_t kPromptTextMax = 4096;
 
 // The kinds of options. Each points at its member and holds its bounds.
 struct SocketPath {

@@ -8,6 +8,7 @@
 
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/check.h"
+#include "sidecar/base/utf8.h"
 
 namespace nacelle::config {
 namespace {
@@ -133,12 +134,35 @@ Refusal assign_ids(std::vector<std::uint32_t>& target, const std::vector<std::st
   return std::nullopt;
 }
 
+// Sorts the prompts of a service, for an error that names it.
+Refusal check_prompts(Service& service) {
+  const std::string of = "has for " + quoted(service.name) + " ";
+  if (service.prompts.size() > kPromptsMax) {
+    return of + std::to_string(service.prompts.size()) + " prompts; at most " +
+           std::to_string(kPromptsMax) + " are kept";
+  }
+  for (const Prompt& prompt : service.prompts) {
+    if (prompt.name.empty() || prompt.name.size() > kPromptNameMax ||
+        has_control_bytes(prompt.name) || base::find_invalid_utf8(prompt.name)) {
+      return of + "a prompt called " + quoted(prompt.name) + "; a name is 1 to " +
+             std::to_string(kPromptNameMax) + " bytes of text";
+    }
+    if (prompt.text.size() > kPromptTextMax || base::find_invalid_utf8(prompt.text)) {
+      return of + "a prompt " + quoted(prompt.name) + " that is longer than " +
+             std::to_string(kPromptTextMax) + " bytes, or not UTF-8";
+    }
+  }
+  std::sort(service.prompts.begin(), service.prompts.end(),
+            [](const Prompt& a, const Prompt& b) { return a.name < b.name; });
+  return std::nullopt;
+}
+
 Refusal assign_services(std::vector<Service>& target, std::vector<Service> services) {
   if (services.size() > kServicesMax) {
     return "has " + std::to_string(services.size()) + " services; at most " +
            std::to_string(kServicesMax) + " fit in one sidecar";
   }
-  for (const Service& service : services) {
+  for (Service& service : services) {
     if (!is_service_name(service.name)) {
       return "has a service called " + quoted(service.name) +
              "; a name is 1 to 63 of a-z, 0-9, '.', '_' and '-'";
@@ -154,6 +178,7 @@ Refusal assign_services(std::vector<Service>& target, std::vector<Service> servi
       return "has for " + quoted(service.name) + " the model " + quoted(path) +
              ", which is no entry of a store; a path starts with /, ./ or ../";
     }
+    if (const Refusal why = check_prompts(service)) return why;
   }
   std::sort(services.begin(), services.end(),
             [](const Service& a, const Service& b) { return a.name < b.name; });
@@ -172,7 +197,7 @@ Refusal assign_services_text(std::vector<Service>& target, const std::string& te
     if (equals == std::string::npos) {
       return "has " + quoted(part) + " where name=model belongs";
     }
-    services.push_back({part.substr(0, equals), part.substr(equals + 1)});
+    services.push_back({.name = part.substr(0, equals), .model = part.substr(equals + 1)});
   }
   return assign_services(target, std::move(services));
 }

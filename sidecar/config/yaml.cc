@@ -234,14 +234,13 @@ class Walker {
     return true;
   }
 
-  // Each entry is name: model, or name: {model: model}.
+  // Each entry is name: model, or name: {model: model, prompts: ...}.
   bool read_services(const Field& field, const Node& map, Setting& setting) {
     if (!std::holds_alternative<Services>(field.target)) {
       problems_.add(map.where + ": " + quoted(field.name) + " is a map; give a " +
                     type_text(field));
       return false;
     }
-    static const std::vector<std::string> kServiceKeys = {"model"};
     std::vector<Service> services;
     for (const Node::Entry& entry : map.entries) {
       Service service{.name = entry.key, .model = ""};
@@ -249,13 +248,7 @@ class Walker {
         service.model = entry.value.text;
       } else if (entry.value.kind == Kind::kMap) {
         for (const Node::Entry& inner : entry.value.entries) {
-          if (inner.key != "model") {
-            problems_.add(inner.where + ": unknown key " +
-                          quoted("services." + entry.key + "." + inner.key) +
-                          base::did_you_mean(inner.key, kServiceKeys));
-            return false;
-          }
-          service.model = inner.value.text;
+          if (!read_service_key(inner, service)) return false;
         }
       }
       if (service.model.empty()) {
@@ -266,6 +259,53 @@ class Walker {
       services.push_back(std::move(service));
     }
     setting.written = std::move(services);
+    return true;
+  }
+
+  bool read_service_key(const Node::Entry& entry, Service& service) {
+    const std::string name = "services." + service.name + "." + entry.key;
+    const auto refuse = [&](const Node& at, const std::string& what) {
+      problems_.add(at.where + ": " + quoted(name) + " " + what);
+      return false;
+    };
+    if (entry.key == "prompts") {
+      if (entry.value.kind != Kind::kMap) {
+        return refuse(entry.value, "is a map of names to texts; write name: \"text \" under it");
+      }
+      for (const Node::Entry& prompt : entry.value.entries) {
+        if (prompt.value.kind != Kind::kScalar) {
+          return refuse(prompt.value, "has no text for " + quoted(prompt.key) +
+                                          "; write one, in quotes when it ends with a space");
+        }
+        service.prompts.push_back({prompt.key, prompt.value.text});
+      }
+      return true;
+    }
+    static const std::vector<std::string> kServiceKeys = {"model", "prompts", "prompt_default",
+                                                          "long_input"};
+    if (std::find(kServiceKeys.begin(), kServiceKeys.end(), entry.key) == kServiceKeys.end()) {
+      problems_.add(entry.where + ": unknown key " + quoted(name) +
+                    base::did_you_mean(entry.key, kServiceKeys));
+      return false;
+    }
+    const std::string& text = entry.value.text;  // empty unless it is a scalar
+    if (entry.key == "model") {
+      service.model = text;
+      return true;
+    }
+    if (text.empty()) return refuse(entry.value, "is a single value; give one or remove the key");
+    if (entry.key == "prompt_default") {
+      service.prompt_default = text;
+      return true;
+    }
+    const auto* found =
+        std::find(std::begin(sidecar::kLongInputNames), std::end(sidecar::kLongInputNames), text);
+    if (found == std::end(sidecar::kLongInputNames)) {
+      return refuse(entry.value,
+                    "is " + quoted(text) + "; it is one of truncate, reject, chunk_mean");
+    }
+    service.long_input =
+        static_cast<sidecar::LongInputDefault>(found - std::begin(sidecar::kLongInputNames));
     return true;
   }
 

@@ -35,14 +35,17 @@ inline std::string default_socket() { return sidecar::Config{}.control.socket; }
 
 // One service and the model behind it. Counters count since the start of the sidecar.
 struct ModelReport {
-  std::string name;                 // of the service
-  std::string directory;            // the model's files
-  std::string architecture;         // "BertForSequenceClassification"
-  std::vector<std::string> tasks;   // "embed", "classify"
-  std::string digest;               // SHA-256 of the files that decide the answers, hex
-  std::uint32_t tokens_max = 0;     // per text
-  std::uint32_t embed_width = 0;    // floats per embedding; 0 when it cannot embed
-  std::vector<std::string> labels;  // by index; empty when it cannot classify
+  std::string name;                  // of the service
+  std::string directory;             // the model's files
+  std::string architecture;          // "BertForSequenceClassification"
+  std::vector<std::string> tasks;    // "embed", "classify", "rerank"
+  std::string digest;                // SHA-256 of the files that decide the answers, hex
+  std::uint32_t tokens_max = 0;      // per text
+  std::uint32_t embed_width = 0;     // floats per embedding; 0 when it cannot embed
+  std::vector<std::string> labels;   // by index; empty when it cannot classify
+  std::string long_input;            // texts over tokens_max: "truncate", "reject", "chunk_mean"
+  std::uint32_t windows_max = 0;     // that chunk_mean cuts one text into
+  std::vector<std::string> prompts;  // their names
   std::uint64_t parameters = 0;
   std::uint64_t memory_bytes = 0;
   std::uint64_t requests = 0;

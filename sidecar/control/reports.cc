@@ -22,6 +22,9 @@ struct Fields<ModelReport> {
     field("tokens_max", report.tokens_max);
     field("embed_width", report.embed_width);
     field("labels", report.labels);
+    field("long_input", report.long_input);
+    field("windows_max", report.windows_max);
+    field("prompts", report.prompts);
     field("parameters", report.parameters);
     field("memory_bytes", report.memory_bytes);
     field("requests", report.requests);

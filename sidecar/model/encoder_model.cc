@@ -24,7 +24,7 @@ class EncoderModel final : public Model {
       const std::size_t last = Encoder::wave_end(batch.offsets, first);
       const Encoder::Wave wave = parts_.encoder.forward(batch, first, last);
       const float* out = task == Task::kEmbed
-                             ? parts_.sentence.embed(wave, config.width)
+                             ? parts_.sentence.embed(wave, config.width, batch.raw)
                              : classify(parts_.classifier, wave, config,
                                         parts_.classifier_rows.as<float>(), backend_);
       const std::uint32_t width = parts_.info.row_width(task);

@@ -164,6 +164,7 @@ base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::
   if (!encoder) return encoder.error();
   auto sentence = Sentence::create(folder.path, std::move(*sentence_config), backend);
   if (!sentence) return sentence.error();
+  info.normalizes = sentence->normalizes();
   kernels::Buffer classifier_rows;
   if (found->classifies) {
     const std::size_t floats = kWaveSequences * classifier_floats(config.width, info.labels.size());

@@ -33,6 +33,7 @@ enum class ScoreFunction : std::uint8_t { kNone, kSigmoid, kSoftmax };
 struct Info {
   std::string architecture;         // "BertForSequenceClassification"
   std::uint32_t embed_width = 0;    // floats per text for kEmbed
+  bool normalizes = false;          // embeddings are scaled to length 1
   std::vector<std::string> labels;  // by index, for kClassify; empty when it has no such head
   bool multi_label = false;         // scores by sigmoid instead of softmax (problem_type)
   // A cross-encoder: its one label scores a pair of texts (query, document), each encoded as the
@@ -63,6 +64,7 @@ struct Packed {
   std::span<const std::uint32_t> ids;      // [tokens]
   std::span<const std::uint32_t> types;    // [tokens]
   std::span<const std::uint32_t> offsets;  // [sequences + 1]
+  bool raw = false;                        // kEmbed: as they are before normalizes
 };
 
 class Model {

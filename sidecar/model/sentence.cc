@@ -46,7 +46,11 @@ base::Result<Sentence> Sentence::create(const std::string& directory, SentenceCo
   return sentence;
 }
 
-const float* Sentence::embed(const Encoder::Wave& wave, std::uint32_t hidden_width) {
+bool Sentence::normalizes() const {
+  return !config_.steps.empty() && config_.steps.back().kind == Kind::kNormalize;
+}
+
+const float* Sentence::embed(const Encoder::Wave& wave, std::uint32_t hidden_width, bool raw) {
   auto* rows = rows_.as<float>();
   auto* other = other_.as<float>();
   const std::uint32_t stride = config_.pooled_width;
@@ -61,7 +65,8 @@ const float* Sentence::embed(const Encoder::Wave& wave, std::uint32_t hidden_wid
                     .out_stride = stride});
   }
   std::uint32_t width = stride;
-  for (std::size_t i = 0; i < config_.steps.size(); ++i) {
+  const std::size_t steps = config_.steps.size() - (raw && normalizes() ? 1 : 0);
+  for (std::size_t i = 0; i < steps; ++i) {
     const SentenceStep& step = config_.steps[i];
     switch (step.kind) {
       case Kind::kDense:

@@ -19,8 +19,12 @@ class Sentence {
   static base::Result<Sentence> create(const std::string& directory, SentenceConfig config,
                                        kernels::Backend& backend);
 
-  // [sequences, width()]; valid until the next call.
-  const float* embed(const Encoder::Wave& wave, std::uint32_t hidden_width);
+  // [sequences, width()]; valid until the next call. With `raw`, without the last step if that is
+  // kNormalize.
+  const float* embed(const Encoder::Wave& wave, std::uint32_t hidden_width, bool raw);
+
+  // Whether the last step scales to length 1.
+  [[nodiscard]] bool normalizes() const;
 
   [[nodiscard]] std::uint32_t width() const { return config_.width; }
   [[nodiscard]] std::uint64_t parameters() const { return parameters_; }

@@ -49,7 +49,7 @@ struct Prompts {
   std::vector<std::pair<std::string, std::string>> texts;  // name, text
   std::string default_name;                                // one of the names, or empty
 };
-inline constexpr std::size_t kPromptsMax = 256;
+inline constexpr std::size_t kPromptsMax = 64;
 inline constexpr std::size_t kPromptSizeMax = 64 << 10;  // bytes of a name or text
 
 // From config_sentence_transformers.json; none when there is no such file.

@@ -51,6 +51,9 @@ control::StatusReport busy_sidecar() {
   minilm.tasks = {"embed"};
   minilm.digest = "0123abcd";
   minilm.tokens_max = 256;
+  minilm.long_input = "chunk_mean";
+  minilm.windows_max = 1128;
+  minilm.prompts = {"passage", "query"};
   minilm.embed_width = 384;
   minilm.parameters = 22713216;
   minilm.memory_bytes = 90ULL << 20;
@@ -177,11 +180,14 @@ TEST_F(Ctl, ModelsShowsWhatEachCanDo) {
   EXPECT_EQ(ran.exit, kDone);
   EXPECT_THAT(
       ran.out,
-      AllOf(StartsWith("minilm\n  tasks         embed (384 floats)\n"),
-            HasSubstr("  parameters    22,713,216\n"), HasSubstr("  longest text  256 tokens\n"),
-            HasSubstr(
-                "sentiment\n  tasks         embed (128 floats), classify (2 labels: 부정, 긍정)\n"),
-            HasSubstr("  digest        0123abcd\n")));
+      AllOf(
+          StartsWith("minilm\n  tasks         embed (384 floats)\n"),
+          HasSubstr("  parameters    22,713,216\n"),
+          HasSubstr("  longest text  256 tokens; longer ones: chunk_mean, at most 1,128 windows\n"),
+          HasSubstr("  prompts       passage, query\n"),
+          HasSubstr(
+              "sentiment\n  tasks         embed (128 floats), classify (2 labels: 부정, 긍정)\n"),
+          HasSubstr("  digest        0123abcd\n")));
 }
 
 TEST_F(Ctl, ModelsShowsOneServiceOrSaysThatThereIsNone) {

@@ -47,11 +47,15 @@ class Nacelled:
         self.control = folder / "control.sock"
         self.process: subprocess.Popen[str] | None = None
 
-    def config(self, model: Path = MODEL, more: str = "") -> Path:
+    def config(
+        self, model: Path = MODEL, more: str = "", services: dict[str, str] | None = None
+    ) -> Path:
+        """services: in YAML, by name, besides the one called sentiment."""
         path = self.folder / "nacelle.yaml"
+        lines = [f"  {name}: {value}\n" for name, value in (services or {}).items()]
         path.write_text(
             f"socket: {self.socket}\ncontrol: {{socket: {self.control}}}\n"
-            f"services: {{sentiment: {model}}}\n{more}"
+            f"services:\n  sentiment: {model}\n{''.join(lines)}{more}"
         )
         return path
 
@@ -68,9 +72,11 @@ class Nacelled:
             timeout=60,
         )
 
-    def start(self, model: Path = MODEL, more: str = "") -> None:
+    def start(
+        self, model: Path = MODEL, more: str = "", services: dict[str, str] | None = None
+    ) -> None:
         self.process = subprocess.Popen(
-            [self.program, f"--config={self.config(model, more)}"],
+            [self.program, f"--config={self.config(model, more, services)}"],
             env=self.environment(),
             stderr=subprocess.PIPE,
             text=True,

@@ -74,8 +74,9 @@ def client(library: ctypes.CDLL, nacelled):
     library.nacelle_close(client)
 
 
-# Offsets in nacelle_description: embed_width at 4, labels at 8; 148 bytes and padding in all.
-@pytest.mark.parametrize("size", [0, SIZE_BYTES, 8, 12, 100, 150, 152, 512])
+# Offsets in nacelle_description: embed_width at 4, labels at 8, windows_max at 160; 168 bytes in all,
+# 152 of which the first version had.
+@pytest.mark.parametrize("size", [0, SIZE_BYTES, 8, 12, 100, 150, 152, 160, 164, 168, 512])
 def test_a_description_is_written_as_far_as_the_caller_has_it(library, client, size: int):
     description = Versioned(size)
     assert library.nacelle_describe(client, b"sentiment", description.memory) == 0
@@ -83,6 +84,7 @@ def test_a_description_is_written_as_far_as_the_caller_has_it(library, client, s
     assert description.untouched
     assert (description.number(4) == 128) == (size >= 8)
     assert (description.number(8) == 2) == (size >= 12)
+    assert (description.number(160) == 128) == (size >= 164)
 
 
 @pytest.mark.parametrize("size", [0, SIZE_BYTES, 12, 20, 32, 512])
@@ -106,3 +108,49 @@ def test_a_report_is_written_as_far_as_the_caller_has_it(library, client, size: 
     assert report.number(0) == size
     assert report.untouched
     assert (report.number(16) == 1) == (size >= 20)  # batch_texts
+
+
+def classify(library, client, call) -> tuple[int, list[float]]:
+    text = ctypes.create_string_buffer(b"a film")
+    table = (ctypes.c_uint64 * 2)(ctypes.addressof(text), 6)
+    scores = (ctypes.c_float * 2)()
+    count = ctypes.c_size_t
+    status = library.nacelle_classify(
+        client, b"sentiment", table, count(1), call, scores, count(2), None, None
+    )
+    return status, list(scores)
+
+
+# Offsets in nacelle_call: function at 28; 56 bytes, 16 of which the first version had.
+@pytest.mark.parametrize("size", [0, SIZE_BYTES, 16, 28, 32, 40, 56, 512])
+def test_a_call_is_read_as_far_as_the_caller_has_it(library, client, size: int):
+    memory = (ctypes.c_ubyte * 1024)()
+    numbers = (ctypes.c_uint32 * 256).from_buffer(memory)
+    numbers[0], numbers[7] = size, 3  # NACELLE_RAW
+    if size > 56:
+        memory[56:] = [FILL] * (1024 - 56)
+    status, scores = classify(library, client, memory)
+    assert status == 0, library.nacelle_error()
+    assert (abs(sum(scores) - 1) > 1e-3) == (size >= 32), "logits do not sum to 1"
+
+
+def test_numbers_that_mean_nothing_are_refused(library, client):
+    for field, name in ((4, "dtype"), (6, "normalize"), (7, "function"), (8, "long_input")):
+        call = (ctypes.c_uint32 * 14)(56)
+        call[field] = 5
+        status, _ = classify(library, client, call)
+        assert status == 1
+        assert f"{name} is 5; this library knows 0 to" in library.nacelle_error().decode()
+
+
+def test_the_best_come_sorted(library):
+    library.nacelle_best.restype = ctypes.c_size_t
+    scores = (ctypes.c_float * 5)(1, 3, float("nan"), 3, 2)
+    best = (ctypes.c_uint32 * 6)(*[FILL] * 6)
+    size = ctypes.c_size_t
+    assert library.nacelle_best(scores, size(5), best, size(2)) == 2
+    assert list(best) == [1, 3, *[FILL] * 4]
+    assert library.nacelle_best(scores, size(5), best, size(2**40)) == 4
+    assert list(best) == [1, 3, 4, 0, FILL, FILL]
+    assert library.nacelle_best(scores, size(5), best, size(0)) == 0
+    assert library.nacelle_best(None, size(5), best, size(1)) == 0

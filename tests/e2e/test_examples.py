@@ -13,8 +13,8 @@ EXAMPLES = ROOT / "docs" / "examples"
 TEXTS = ["정말 재미있는 영화였어요", "시간 낭비, 최악의 영화"]
 LABELS = ["POSITIVE", "NEGATIVE"]
 # How README.md shows a file: in a block of its language.
-SHOWN = {"classify.c": "c", "classify.cc": "cpp", "classify.py": "python"}
-LINES_MAX = {"classify.c": 24, "classify.cc": 16, "classify.py": 10}
+SHOWN = {"classify.c": "c", "classify.cc": "cpp", "classify.py": "python", "search.py": "python"}
+LINES_MAX = {"classify.c": 24, "classify.cc": 16, "classify.py": 10, "search.py": 22}
 
 
 @pytest.fixture
@@ -76,6 +76,24 @@ def test_in_python(prefix: Path, sidecar: Nacelled):
     check_labels(labels)
     word, value = cosine.split()
     assert word == "cosine" and -1 <= float(value) <= 1
+
+
+def test_a_search_finds_and_ranks(prefix: Path, tmp_path: Path):
+    data = ROOT / "tests" / "data"
+    nacelled = Nacelled(prefix, tmp_path)
+    nacelled.start(
+        services={
+            "minilm": f"{{model: {data}/tiny-bert, prompts: {{query: 'a '}}}}",
+            "ranker": f"{data}/tiny-reranker",
+        }
+    )
+    settings = environment(prefix, nacelled)
+    del settings["LD_LIBRARY_PATH"]
+    lines = run(sys.executable, EXAMPLES / "search.py", "the cat", env=settings).splitlines()
+    assert nacelled.stop() == 0, nacelled.log
+    scores = [float(line.split()[0]) for line in lines]
+    assert len(scores) == 2 and scores == sorted(scores, reverse=True)
+    assert all(0 <= score <= 1 for score in scores)
 
 
 def test_what_fails_is_told_and_is_the_exit_status(prefix: Path, tmp_path: Path):

@@ -47,8 +47,21 @@ class Bytes final : public tokenizer::Tokenizer {
       std::string_view text) const override {
     return encode(text, text.size() + 1);
   }
+  // A 0 before each of the two; what does not fit is cut from the second.
+  [[nodiscard]] base::Result<tokenizer::Encoding> encode_pair(
+      std::string_view first, std::string_view second, std::size_t tokens_max) const override {
+    base::Result<tokenizer::Encoding> pair = encode(first, tokens_max - 1);
+    if (!pair) return pair;
+    const auto rest = encode(second, tokens_max - pair->ids.size());
+    if (!rest) return rest;
+    pair->ids.insert(pair->ids.end(), rest->ids.begin(), rest->ids.end());
+    pair->types.resize(pair->ids.size(), 1);
+    pair->truncated |= rest->truncated;
+    return pair;
+  }
   [[nodiscard]] std::size_t vocabulary_size() const override { return 256; }
   [[nodiscard]] std::size_t special_tokens() const override { return 1; }
+  [[nodiscard]] std::size_t special_tokens_of_pair() const override { return 2; }
 };
 
 class Echo final : public model::Model {

@@ -70,6 +70,14 @@ void ask_with_deadline(Attack& a, std::uint32_t microseconds) {
   a.expect_answer(slot, a.client().publish(slot));
 }
 
+// Asks with these flags; the payload begins with what should be Parameters.
+std::uint64_t ask_with_flags(Attack& a, std::uint32_t slot, Op op, std::uint16_t flags,
+                             std::string_view payload) {
+  a.client().write(slot, op, payload, 1 + a.below(3));
+  a.client().slot(slot).flags = flags;
+  return a.client().publish(slot);
+}
+
 // Calls `change` over and over on another thread while the sidecar answers.
 template <typename Change>
 void while_changing(Attack& a, Change&& change, std::uint32_t size) {
@@ -244,6 +252,44 @@ const Scenario kScenarios[] = {
      [](Attack& a) { a.ask(Op::kDescribe, "\xFF" + a.bytes(a.below(200))); }},
     {"ANameAsLargeAsTheArena", answered(Code::kNotFound),
      [](Attack& a) { a.ask(Op::kDescribe, std::string(a.client().arena().size(), 'n')); }},
+
+    {"FlagsThatDoNotExist", answered(Code::kInvalid),
+     [](Attack& a) {
+       const std::uint32_t slot = a.slot();
+       const auto flags = static_cast<std::uint16_t>(2U << a.below(15));
+       a.expect_answer(slot, ask_with_flags(a, slot, Op::kEmbed, flags, text_list({"x"})));
+     }},
+    {"AQueryWithoutDocuments", answered(Code::kInvalid),
+     [](Attack& a) { a.ask(Op::kRerank, text_list({"query"}), 1); }},
+    {"ParametersCutOff", answered(Code::kInvalid),
+     [](Attack& a) {
+       const std::uint32_t slot = a.slot();
+       const std::string payload = a.bytes(a.below(sizeof(shm::Parameters)));
+       a.expect_answer(slot, ask_with_flags(a, slot, Op::kEmbed, shm::kRequestParameters, payload));
+     }},
+    // Any bytes, and bytes that are nearly right: whatever it is, it is answered.
+    {"ParametersOfAnyBytes", harmless(),
+     [](Attack& a) {
+       const Op ops[] = {Op::kEmbed, Op::kClassify, Op::kRerank};
+       for (int i = 0; i < 200; ++i) {
+         std::string payload = a.bytes(sizeof(shm::Parameters) + a.below(200));
+         if (a.below(2) == 0) {
+           shm::Parameters near;
+           near.element = static_cast<shm::Element>(a.below(6));
+           near.normalize = static_cast<shm::Normalize>(a.below(4));
+           near.long_input = static_cast<shm::LongInput>(a.below(5));
+           near.prompt = static_cast<shm::Prompt>(a.below(4));
+           near.dimensions = a.below(2 * kEchoWidth);
+           near.prompt_size = a.below(200);
+           std::memcpy(payload.data(), &near, sizeof near);
+         }
+         const std::uint32_t slot = a.slot();
+         const std::uint64_t asked =
+             ask_with_flags(a, slot, ops[a.below(3)], shm::kRequestParameters, payload);
+         a.check(a.client().await(slot, asked), "answered");
+         a.client().release(slot);
+       }
+     }},
 
     {"NoDeadline", answered(Code::kOk), [](Attack& a) { ask_with_deadline(a, 0); }},
     {"TheLargestDeadline", answered(Code::kOk),

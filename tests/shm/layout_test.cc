@@ -25,7 +25,18 @@ TEST(Layout, ARowListStartsItsRowsOnACacheLine) {
   EXPECT_EQ(rows_offset(1), 64U);
   EXPECT_EQ(rows_offset(4), 64U);
   EXPECT_EQ(rows_offset(5), 128U);
-  EXPECT_EQ(row_list_size(2, 384), 64U + 2 * 384 * 4);
+  EXPECT_EQ(row_list_size(2, 384 * 4, false), 64U + 2 * 384 * 4);
+  EXPECT_EQ(rows_offset(3, true), 64U) << "the format is as long as a report";
+  EXPECT_EQ(rows_offset(4, true), 128U);
+  EXPECT_EQ(row_list_size(4, 48, true), 128U + 4 * 48);
+}
+
+TEST(Layout, ARowIsAsLongAsItsNumbers) {
+  EXPECT_EQ(row_size(Element::kFloat32, 384), 1536U);
+  EXPECT_EQ(row_size(Element::kFloat16, 384), 768U);
+  EXPECT_EQ(row_size(Element::kInt8, 384), 384U);
+  EXPECT_EQ(row_size(Element::kBinary, 384), 48U);
+  EXPECT_EQ(row_size(Element::kUbinary, 384), 48U);
 }
 
 // The document has one table row per field: | `offset` | size | `name` | ...
@@ -102,11 +113,26 @@ TEST(Layout, TheDocumentNamesEveryFieldAtItsOffset) {
       {"ItemReport.flags", offsetof(ItemReport, flags)},
       {"ItemReport.tokens", offsetof(ItemReport, tokens)},
       {"ItemReport.detail", offsetof(ItemReport, detail)},
+      {"ItemReport.tokens_total", offsetof(ItemReport, tokens_total)},
+      {"Parameters.element", offsetof(Parameters, element)},
+      {"Parameters.normalize", offsetof(Parameters, normalize)},
+      {"Parameters.function", offsetof(Parameters, function)},
+      {"Parameters.long_input", offsetof(Parameters, long_input)},
+      {"Parameters.prompt", offsetof(Parameters, prompt)},
+      {"Parameters.dimensions", offsetof(Parameters, dimensions)},
+      {"Parameters.prompt_size", offsetof(Parameters, prompt_size)},
+      {"RowFormat.width", offsetof(RowFormat, width)},
+      {"RowFormat.row_size", offsetof(RowFormat, row_size)},
+      {"RowFormat.element", offsetof(RowFormat, element)},
       {"Description.service", offsetof(Description, service)},
       {"Description.embed_width", offsetof(Description, embed_width)},
       {"Description.labels", offsetof(Description, labels)},
       {"Description.tokens_max", offsetof(Description, tokens_max)},
       {"Description.multi_label", offsetof(Description, multi_label)},
+      {"Description.ops", offsetof(Description, ops)},
+      {"Description.long_input", offsetof(Description, long_input)},
+      {"Description.prompts", offsetof(Description, prompts)},
+      {"Description.windows_max", offsetof(Description, windows_max)},
       {"Description.digest", offsetof(Description, digest)},
       {"Description.architecture", offsetof(Description, architecture)},
   };

@@ -184,6 +184,7 @@ class RawClient {
              std::uint32_t offset = 0) const {
     shm::RequestSlot& s = slot(i);
     s.op = static_cast<std::uint16_t>(op);
+    s.flags = 0;
     s.items = items;
     s.service = 0;
     s.payload_size = static_cast<std::uint32_t>(payload.size());

@@ -68,7 +68,11 @@ MODULES = (
 
 # Files of a module that do not carry its name.
 PART_OF = {
-    "sidecar/reception": "sidecar/intake",  # how intake meets clients
+    "sidecar/reception": "sidecar/intake",  # how intake meets clients,
+    "sidecar/texts": "sidecar/intake",      # how it takes requests about texts:
+    "sidecar/asked": "sidecar/intake",      # what they ask for,
+    "sidecar/windows": "sidecar/intake",    # and their texts as tokens
+    "sidecar/rows": "sidecar/executor",     # from the model's numbers to a reply's rows
 }
 
 # Of a module's public headers, this one may see these only.

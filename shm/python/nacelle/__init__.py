@@ -5,6 +5,7 @@
     engine = nacelle.connect()                        # NACELLE_SOCKET or /run/nacelle/nacelle.sock
     vectors = engine.embed("minilm", texts)           # numpy float32 [len(texts), 384]
     labels = engine.classify("sentiment", texts)      # label, score, all scores
+    ranks = engine.rerank("ranker", query, documents) # document, score, best first
 
 In a coroutine:
 
@@ -37,7 +38,7 @@ from .errors import (
     Unavailable,
     VersionMismatch,
 )
-from .results import Classification, Description, Report
+from .results import Classification, Description, Ranked, Report
 
 if TYPE_CHECKING:
     from .async_client import AsyncClient, connect_async
@@ -57,6 +58,7 @@ __all__ = [
     "Internal",
     "InvalidInput",
     "NotFound",
+    "Ranked",
     "Report",
     "SidecarGone",
     "TooLarge",

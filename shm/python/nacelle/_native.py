@@ -38,6 +38,14 @@ class Call(ctypes.Structure):
         ("size", ctypes.c_uint32),
         ("timeout_ms", ctypes.c_uint32),
         ("trace", ctypes.c_uint64),
+        ("dtype", ctypes.c_uint32),
+        ("dimensions", ctypes.c_uint32),
+        ("normalize", ctypes.c_uint32),
+        ("function", ctypes.c_uint32),
+        ("long_input", ctypes.c_uint32),
+        ("reserved", ctypes.c_uint32),
+        ("prompt", ctypes.c_char_p),
+        ("prompt_name", ctypes.c_char_p),
     ]
 
 
@@ -67,6 +75,10 @@ class Description(ctypes.Structure):
         ("multi_label", ctypes.c_uint32),
         ("digest", ctypes.c_char * 65),
         ("architecture", ctypes.c_char * 65),
+        ("reranks", ctypes.c_uint32),
+        ("long_input", ctypes.c_uint32),
+        ("windows_max", ctypes.c_uint32),
+        ("prompts", ctypes.c_uint32),
     ]
 
 
@@ -79,7 +91,7 @@ ITEM = np.dtype(  # nacelle_item
         ("truncated", np.uint16),
         ("tokens", np.uint32),
         ("detail", np.uint32),
-        ("reserved", np.uint32),
+        ("tokens_total", np.uint32),
     ]
 )
 
@@ -96,15 +108,21 @@ _ROWS_ARGUMENTS = [
     _POINTER,  # texts
     ctypes.c_size_t,  # count
     ctypes.POINTER(Call),
-    _POINTER,  # floats out
+    _POINTER,  # rows out
     ctypes.c_size_t,  # capacity
     _POINTER,  # items
     ctypes.POINTER(Report),
 ]
-_START_ARGUMENTS = [
-    *_ROWS_ARGUMENTS[:-1],
-    ctypes.POINTER(Description),
-    ctypes.POINTER(_POINTER),  # pending
+_QUERY_ARGUMENTS = [*_ROWS_ARGUMENTS[:2], _POINTER, *_ROWS_ARGUMENTS[2:]]
+_START = [ctypes.POINTER(Description), ctypes.POINTER(_POINTER)]  # pending
+_START_ARGUMENTS = [*_ROWS_ARGUMENTS[:-1], *_START]
+_NAME_ARGUMENTS = [
+    _POINTER,
+    ctypes.c_char_p,
+    ctypes.c_uint32,
+    _POINTER,
+    ctypes.c_size_t,
+    ctypes.POINTER(ctypes.c_size_t),
 ]
 
 # Every function: what it returns, what it takes.
@@ -112,21 +130,15 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "nacelle_connect": (_STATUS, [ctypes.POINTER(Options), ctypes.POINTER(_POINTER)]),
     "nacelle_close": (None, [_POINTER]),
     "nacelle_describe": (_STATUS, [_POINTER, ctypes.c_char_p, ctypes.POINTER(Description)]),
-    "nacelle_label": (
-        _STATUS,
-        [
-            _POINTER,
-            ctypes.c_char_p,
-            ctypes.c_uint32,
-            _POINTER,
-            ctypes.c_size_t,
-            ctypes.POINTER(ctypes.c_size_t),
-        ],
-    ),
+    "nacelle_label": (_STATUS, _NAME_ARGUMENTS),
+    "nacelle_prompt": (_STATUS, _NAME_ARGUMENTS),
     "nacelle_embed": (_STATUS, _ROWS_ARGUMENTS),
     "nacelle_classify": (_STATUS, _ROWS_ARGUMENTS),
+    "nacelle_rerank": (_STATUS, _QUERY_ARGUMENTS),
+    "nacelle_best": (ctypes.c_size_t, [_POINTER, ctypes.c_size_t, _POINTER, ctypes.c_size_t]),
     "nacelle_start_embed": (_STATUS, _START_ARGUMENTS),
     "nacelle_start_classify": (_STATUS, _START_ARGUMENTS),
+    "nacelle_start_rerank": (_STATUS, [*_QUERY_ARGUMENTS[:-1], *_START]),
     "nacelle_pending_advance": (
         _STATUS,
         [_POINTER, ctypes.POINTER(ctypes.c_int), ctypes.POINTER(Report)],
@@ -163,10 +175,14 @@ class Library:
     nacelle_close: Any
     nacelle_describe: Any
     nacelle_label: Any
+    nacelle_prompt: Any
     nacelle_embed: Any
     nacelle_classify: Any
+    nacelle_rerank: Any
+    nacelle_best: Any
     nacelle_start_embed: Any
     nacelle_start_classify: Any
+    nacelle_start_rerank: Any
     nacelle_pending_advance: Any
     nacelle_pending_fd: Any
     nacelle_pending_free: Any

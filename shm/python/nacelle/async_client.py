@@ -1,8 +1,8 @@
 """The client for asyncio: the calls of Client as coroutines.
 
-embed() and classify() go to shared memory from the event loop itself, without a thread: pending.py.
-What has to ask or to connect first (a service's first use, a sidecar that went away, another model)
-goes to Client, in a thread, once for all calls of the loop that need the same.
+embed(), classify() and rerank() go to shared memory from the event loop itself, without a thread:
+pending.py. What has to ask or to connect first (a service's first use, a sidecar that went away,
+another model) goes to Client, in a thread, once for all calls of the loop that need the same.
 """
 
 from __future__ import annotations
@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from .answers import Answer, Service
 from .client import Client, connect
 from .errors import Code, Error
+from .options import DType, Function, LongInput, Options
 from .pending import ModelChanged, NotKnown, PendingCalls
 from .request import MODEL_CHANGES_MAX, OnError, Request
-from .results import Classification, Description, Report
+from .results import Classification, Description, Ranked, Report
 from .streams import Stream
 
 _make_lock = threading.Lock()  # for the PendingCalls of any client
@@ -70,6 +71,12 @@ class AsyncClient:
         service: str,
         texts: str | Iterable[str],
         *,
+        dtype: Literal["float32"] = "float32",
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -81,35 +88,99 @@ class AsyncClient:
         service: str,
         texts: str | Iterable[str],
         *,
+        dtype: Literal["float32"] = "float32",
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
     ) -> tuple[NDArray[np.float32], Report]: ...
+
+    @overload
+    async def embed(
+        self,
+        service: str,
+        texts: str | Iterable[str],
+        *,
+        dtype: DType,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[False] = False,
+    ) -> NDArray[Any]: ...
+
+    @overload
+    async def embed(
+        self,
+        service: str,
+        texts: str | Iterable[str],
+        *,
+        dtype: DType,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[True],
+    ) -> tuple[NDArray[Any], Report]: ...
 
     async def embed(
         self,
         service: str,
         texts: str | Iterable[str],
         *,
+        dtype: DType = "float32",
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
-    ) -> NDArray[np.float32] | tuple[NDArray[np.float32], Report]:
+    ) -> Any:
         """Sentence vectors: float32 [len(texts), embed_width], or [embed_width] for a single str.
 
-        service   a name from the sidecar's config
-        texts     one str, or any iterable of at least one str; longer texts than the model reads
-                  are truncated, which the report tells
-        timeout   seconds until DeadlineExceeded, waiting for one's turn included; None: any time
-                  for that, and then the sidecar's default
-        on_error  about a text that cannot be encoded as UTF-8:
-                  "raise": InvalidInput names it, and no text is answered
-                  "return": its row is all NaN, report.errors has the reason, others are answered
-        report    True: returns (vectors, Report)
+        service       a name from the sidecar's config
+        texts         one str, or any iterable of at least one str
+        dtype         "float32"
+                      "float16": each number rounded to the nearest
+                      "int8": each row's direction, x * 127 / its largest |x|, rounded; cosines
+                      of the codes are those of the vectors
+                      "ubinary": uint8 [..., embed_width // 8], a bit per number, 1 where it is
+                      above 0, as numpy.packbits has them; "binary": the same less 128, as int8
+        dimensions    the first so many numbers only (Matryoshka), scaled to length 1 again if
+                      the model scales; None: all
+        normalize     True, False: whether vectors have length 1; None: as the model says
+        prompt        put before each text; "": nothing
+        prompt_name   one of the service's prompts, by its name; None of both: the one that the
+                      service is set to, if any
+        long_input    about a text of more tokens than the model takes:
+                      "truncate": its first tokens are read, which the report tells
+                      "reject": it is refused with TooLarge, which on_error is about, too
+                      "chunk_mean": the mean over its parts, weighted by their tokens
+                      None: what the service is set to
+        timeout       seconds until DeadlineExceeded, waiting for one's turn included; None: any
+                      time for that, and then the sidecar's default
+        on_error      about a text that cannot be encoded as UTF-8, or is rejected:
+                      "raise": the error names it, and no text is answered
+                      "return": its row is all NaN (codes: 0), report.errors has the reason, others
+                      are answered
+        report        True: returns (vectors, Report)
 
         The array is the caller's own and was written by the C library: there is no copy.
         """
-        request = Request("embed", service, texts, timeout, on_error)
+        options = Options.of_embed(dtype, dimensions, normalize, prompt, prompt_name, long_input)
+        request = Request("embed", service, texts, timeout, on_error, options)
         return request.vectors(await self._ask(request), report)
 
     @overload
@@ -118,28 +189,25 @@ class AsyncClient:
         service: str,
         texts: str,
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
     ) -> Classification: ...
 
     @overload
-    async def classify(
-        self,
-        service: str,
-        texts: Iterable[str],
-        *,
-        timeout: float | None = None,
-        on_error: OnError = "raise",
-        report: Literal[False] = False,
-    ) -> list[Classification]: ...
-
-    @overload
-    async def classify(  # type: ignore[overload-overlap]  # as above
+    async def classify(  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
         self,
         service: str,
         texts: str,
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -151,6 +219,25 @@ class AsyncClient:
         service: str,
         texts: Iterable[str],
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[False] = False,
+    ) -> list[Classification]: ...
+
+    @overload
+    async def classify(
+        self,
+        service: str,
+        texts: Iterable[str],
+        *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -161,17 +248,94 @@ class AsyncClient:
         service: str,
         texts: str | Iterable[str],
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
     ) -> Any:
         """Labels: one Classification per text, in a list; for a single str the Classification.
 
-        The arguments are those of embed(). With on_error="return" the Classification of a refused
-        text has its reason in `error`, an empty label and NaN scores.
+        top_k     so many of the labels, the best first, in `scores`; None: all, in the model's
+                  order
+        function  "softmax", "sigmoid" or "none", what makes scores from logits; None: the model's,
+                  sigmoid where labels are independent and softmax elsewhere
+        raw       True: the logits, as function="none"
+
+        The other arguments are those of embed(); with long_input="chunk_mean" the logits of a
+        text's parts are averaged. With on_error="return" the Classification of a refused text has
+        its reason in `error`, an empty label and NaN scores.
         """
-        request = Request("classify", service, texts, timeout, on_error)
+        options = Options.of_scores(function, raw, long_input)
+        request = Request("classify", service, texts, timeout, on_error, options, top=top_k)
         return request.labels(await self._ask(request), report)
+
+    @overload
+    async def rerank(
+        self,
+        service: str,
+        query: str,
+        documents: Iterable[str],
+        top_n: int | None = None,
+        raw: bool = False,
+        *,
+        function: Function | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[False] = False,
+    ) -> list[Ranked]: ...
+
+    @overload
+    async def rerank(
+        self,
+        service: str,
+        query: str,
+        documents: Iterable[str],
+        top_n: int | None = None,
+        raw: bool = False,
+        *,
+        function: Function | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[True],
+    ) -> tuple[list[Ranked], Report]: ...
+
+    async def rerank(
+        self,
+        service: str,
+        query: str,
+        documents: Iterable[str],
+        top_n: int | None = None,
+        raw: bool = False,
+        *,
+        function: Function | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: bool = False,
+    ) -> Any:
+        """The documents by how well they answer the query, the best first: a list of Ranked.
+
+        service    one whose model has a single label (a cross-encoder): Description.reranks
+        documents  any iterable of at least one str
+        top_n      so many of them at most; None: all
+        raw        True: scores are the model's logits; False: probabilities, 0 to 1
+        function   as in classify()
+
+        The other arguments are those of embed(); documents are not cut into parts. A document that
+        is too long for the model together with the query has its end cut off, or is refused, as
+        long_input says. With on_error="return" a refused document is left out, and the report's
+        errors have the reason.
+        """
+        options = Options.of_scores(function, raw, long_input)
+        request = Request(
+            "rerank", service, documents, timeout, on_error, options, query=query, top=top_n
+        )
+        return request.ranking(await self._ask(request), report)
 
     async def describe(self, service: str) -> Description:
         """What a service answers with: its widths, labels and limits, and its model's digest."""

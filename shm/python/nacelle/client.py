@@ -1,8 +1,8 @@
 """The client: a connection to the sidecar and the calls it answers.
 
-What one embed() or classify() does:
+What one embed(), classify() or rerank() does:
 
-    texts ──pack──▶ blob, table ──▶ libnacelle ──▶ rows, items, report ──▶ array or labels
+    texts ──pack──▶ blob, table ──▶ libnacelle ──▶ rows, items, report ──▶ array, labels, ranks
                                     (no GIL)       rows is the array that the caller gets
 """
 
@@ -20,15 +20,16 @@ from . import _native
 from .answers import Answer, Service, identity
 from .arguments import milliseconds, name_bytes, path_bytes
 from .errors import Code, invalid_input, make_closed, make_error
+from .options import LONG_INPUTS, DType, Function, LongInput, Options
 from .request import MODEL_CHANGES_MAX, OnError, Request
-from .results import Classification, Description, Report
+from .results import Classification, Description, Ranked, Report
 from .streams import Stream, pieces_of
 
 if TYPE_CHECKING:
     from .pending import PendingCalls
 
-# Room for a label at the first try; a longer one is asked for again with room for all of it.
-_LABEL_BYTES = 256
+# Room for a name at the first try; a longer one is asked for again with room for all of it.
+_NAME_BYTES = 256
 
 
 def connect(
@@ -85,6 +86,12 @@ class Client:
         service: str,
         texts: str | Iterable[str],
         *,
+        dtype: Literal["float32"] = "float32",
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -96,64 +103,125 @@ class Client:
         service: str,
         texts: str | Iterable[str],
         *,
+        dtype: Literal["float32"] = "float32",
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
     ) -> tuple[NDArray[np.float32], Report]: ...
+
+    @overload
+    def embed(
+        self,
+        service: str,
+        texts: str | Iterable[str],
+        *,
+        dtype: DType,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[False] = False,
+    ) -> NDArray[Any]: ...
+
+    @overload
+    def embed(
+        self,
+        service: str,
+        texts: str | Iterable[str],
+        *,
+        dtype: DType,
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[True],
+    ) -> tuple[NDArray[Any], Report]: ...
 
     def embed(
         self,
         service: str,
         texts: str | Iterable[str],
         *,
+        dtype: DType = "float32",
+        dimensions: int | None = None,
+        normalize: bool | None = None,
+        prompt: str | None = None,
+        prompt_name: str | None = None,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
-    ) -> NDArray[np.float32] | tuple[NDArray[np.float32], Report]:
+    ) -> Any:
         """Sentence vectors: float32 [len(texts), embed_width], or [embed_width] for a single str.
 
-        service   a name from the sidecar's config
-        texts     one str, or any iterable of at least one str; longer texts than the model reads
-                  are truncated, which the report tells
-        timeout   seconds until DeadlineExceeded; None: the sidecar's default
-        on_error  about a text that cannot be encoded as UTF-8:
-                  "raise": InvalidInput names it, and no text is answered
-                  "return": its row is all NaN, report.errors has the reason, others are answered
-        report    True: returns (vectors, Report)
+        service       a name from the sidecar's config
+        texts         one str, or any iterable of at least one str
+        dtype         "float32"
+                      "float16": each number rounded to the nearest
+                      "int8": each row's direction, x * 127 / its largest |x|, rounded; cosines
+                      of the codes are those of the vectors
+                      "ubinary": uint8 [..., embed_width // 8], a bit per number, 1 where it is
+                      above 0, as numpy.packbits has them; "binary": the same less 128, as int8
+        dimensions    the first so many numbers only (Matryoshka), scaled to length 1 again if
+                      the model scales; None: all
+        normalize     True, False: whether vectors have length 1; None: as the model says
+        prompt        put before each text; "": nothing
+        prompt_name   one of the service's prompts, by its name; None of both: the one that the
+                      service is set to, if any
+        long_input    about a text of more tokens than the model takes:
+                      "truncate": its first tokens are read, which the report tells
+                      "reject": it is refused with TooLarge, which on_error is about, too
+                      "chunk_mean": the mean over its parts, weighted by their tokens
+                      None: what the service is set to
+        timeout       seconds until DeadlineExceeded; None: the sidecar's default
+        on_error      about a text that cannot be encoded as UTF-8, or is rejected:
+                      "raise": the error names it, and no text is answered
+                      "return": its row is all NaN (codes: 0), report.errors has the reason, others
+                      are answered
+        report        True: returns (vectors, Report)
 
         The array is the caller's own and was written by the C library: there is no copy.
         """
-        request = Request("embed", service, texts, timeout, on_error)
+        options = Options.of_embed(dtype, dimensions, normalize, prompt, prompt_name, long_input)
+        request = Request("embed", service, texts, timeout, on_error, options)
         return request.vectors(self._ask(request), report)
 
     @overload
-    def classify(  # type: ignore[overload-overlap]  # a str is also an Iterable[str]; it goes first
+    def classify(  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
         self,
         service: str,
         texts: str,
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
     ) -> Classification: ...
 
     @overload
-    def classify(
-        self,
-        service: str,
-        texts: Iterable[str],
-        *,
-        timeout: float | None = None,
-        on_error: OnError = "raise",
-        report: Literal[False] = False,
-    ) -> list[Classification]: ...
-
-    @overload
-    def classify(  # type: ignore[overload-overlap]  # as above
+    def classify(  # type: ignore[overload-overlap]  # a str is also an Iterable[str]
         self,
         service: str,
         texts: str,
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -165,6 +233,25 @@ class Client:
         service: str,
         texts: Iterable[str],
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[False] = False,
+    ) -> list[Classification]: ...
+
+    @overload
+    def classify(
+        self,
+        service: str,
+        texts: Iterable[str],
+        *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -175,17 +262,94 @@ class Client:
         service: str,
         texts: str | Iterable[str],
         *,
+        top_k: int | None = None,
+        function: Function | None = None,
+        raw: bool = False,
+        long_input: LongInput | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
     ) -> Any:
         """Labels: one Classification per text, in a list; for a single str the Classification.
 
-        The arguments are those of embed(). With on_error="return" the Classification of a refused
-        text has its reason in `error`, an empty label and NaN scores.
+        top_k     so many of the labels, the best first, in `scores`; None: all, in the model's
+                  order
+        function  "softmax", "sigmoid" or "none", what makes scores from logits; None: the model's,
+                  sigmoid where labels are independent and softmax elsewhere
+        raw       True: the logits, as function="none"
+
+        The other arguments are those of embed(); with long_input="chunk_mean" the logits of a
+        text's parts are averaged. With on_error="return" the Classification of a refused text has
+        its reason in `error`, an empty label and NaN scores.
         """
-        request = Request("classify", service, texts, timeout, on_error)
+        options = Options.of_scores(function, raw, long_input)
+        request = Request("classify", service, texts, timeout, on_error, options, top=top_k)
         return request.labels(self._ask(request), report)
+
+    @overload
+    def rerank(
+        self,
+        service: str,
+        query: str,
+        documents: Iterable[str],
+        top_n: int | None = None,
+        raw: bool = False,
+        *,
+        function: Function | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[False] = False,
+    ) -> list[Ranked]: ...
+
+    @overload
+    def rerank(
+        self,
+        service: str,
+        query: str,
+        documents: Iterable[str],
+        top_n: int | None = None,
+        raw: bool = False,
+        *,
+        function: Function | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: Literal[True],
+    ) -> tuple[list[Ranked], Report]: ...
+
+    def rerank(
+        self,
+        service: str,
+        query: str,
+        documents: Iterable[str],
+        top_n: int | None = None,
+        raw: bool = False,
+        *,
+        function: Function | None = None,
+        long_input: LongInput | None = None,
+        timeout: float | None = None,
+        on_error: OnError = "raise",
+        report: bool = False,
+    ) -> Any:
+        """The documents by how well they answer the query, the best first: a list of Ranked.
+
+        service    one whose model has a single label (a cross-encoder): Description.reranks
+        documents  any iterable of at least one str
+        top_n      so many of them at most; None: all
+        raw        True: scores are the model's logits; False: probabilities, 0 to 1
+        function   as in classify()
+
+        The other arguments are those of embed(); documents are not cut into parts. A document that
+        is too long for the model together with the query has its end cut off, or is refused, as
+        long_input says. With on_error="return" a refused document is left out, and the report's
+        errors have the reason.
+        """
+        options = Options.of_scores(function, raw, long_input)
+        request = Request(
+            "rerank", service, documents, timeout, on_error, options, query=query, top=top_n
+        )
+        return request.ranking(self._ask(request), report)
 
     def describe(self, service: str) -> Description:
         """What a service answers with: its widths, labels and limits, and its model's digest."""
@@ -257,7 +421,7 @@ class Client:
     def _send(self, request: Request, service: Service) -> tuple[Answer, int]:
         answer = request.make_answer(service)
         library = self._library
-        function = library.nacelle_embed if request.op == "embed" else library.nacelle_classify
+        function = getattr(library, f"nacelle_{request.op}")
         status = self._run(function, *request.arguments(answer, request.call), answer.report)
         return answer, status
 
@@ -306,7 +470,7 @@ class Client:
             encoded = name.encode()
         except UnicodeEncodeError:
             raise invalid_input(f"service {name!r} is not valid Unicode") from None
-        # The labels are fetched one by one; they are of one model if its digest is still the same.
+        # Names are fetched one by one; they are of one model if its digest is still the same.
         for _ in range(MODEL_CHANGES_MAX):
             native = _native.Description(_native.DESCRIPTION_SIZE)
             status = self._run(self._library.nacelle_describe, encoded, native)
@@ -315,11 +479,15 @@ class Client:
             description = Description(
                 service=name,
                 embed_width=native.embed_width,
-                labels=tuple(self._label(encoded, index) for index in range(native.labels)),
+                labels=self._names(self._library.nacelle_label, encoded, native.labels),
                 tokens_max=native.tokens_max,
                 multi_label=bool(native.multi_label),
                 digest=native.digest.decode("ascii", "replace"),
                 architecture=native.architecture.decode("utf-8", "replace"),
+                reranks=bool(native.reranks),
+                long_input=LONG_INPUTS[native.long_input],
+                windows_max=native.windows_max,
+                prompts=self._names(self._library.nacelle_prompt, encoded, native.prompts),
             )
             service = Service(encoded, identity(native), description)
             if self._is_current(service):
@@ -329,8 +497,12 @@ class Client:
             f'the model of service "{name}" keeps changing; try again when the sidecar is at rest',
         )
 
-    def _label(self, service: bytes, index: int) -> str:
-        needed = ctypes.c_size_t(_LABEL_BYTES - 1)
+    def _names(self, function: Any, service: bytes, count: int) -> tuple[str, ...]:
+        """The service's labels, or the names of its prompts."""
+        return tuple(self._name(function, service, index) for index in range(count))
+
+    def _name(self, function: Any, service: bytes, index: int) -> str:
+        needed = ctypes.c_size_t(_NAME_BYTES - 1)
         capacity = 0
         # Twice at most: the second time there is room for what the first time needed.
         for _ in range(2):
@@ -338,9 +510,7 @@ class Client:
                 break
             capacity = needed.value + 1
             text = ctypes.create_string_buffer(capacity)
-            status = self._run(
-                self._library.nacelle_label, service, index, text, capacity, ctypes.byref(needed)
-            )
+            status = self._run(function, service, index, text, capacity, ctypes.byref(needed))
             if status != Code.OK:
                 raise make_error(status, self._library.error())
         return text.raw[: min(needed.value, capacity - 1)].decode("utf-8", "replace")

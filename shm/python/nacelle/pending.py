@@ -28,7 +28,7 @@ from typing import TYPE_CHECKING
 from . import _native
 from .answers import Answer, Service, identity
 from .errors import Code, Error, make_closed, make_error
-from .request import Request, native_call
+from .request import Request
 
 if TYPE_CHECKING:
     from .client import Client
@@ -120,7 +120,7 @@ class PendingCalls:
                 woken_blindly = await self._wait_for_room(loop, state, deadline, first=waited)
                 waited = True
                 if timeout is not None:
-                    call = native_call(max(deadline - loop.time(), 0.001))
+                    call = request.make_call(max(deadline - loop.time(), 0.001))
             pending = Pending(loop, request, answer)
             has_room, holds_room = True, False
             try:
@@ -175,10 +175,9 @@ class PendingCalls:
     ) -> bool:
         """Begins a call, and leaves it under way or ended. False: there is no room for it."""
         library, answer = self._library, pending.answer
-        embeds = pending.request.op == "embed"
         with self._lock:
             status = client._run(
-                library.nacelle_start_embed if embeds else library.nacelle_start_classify,
+                getattr(library, f"nacelle_start_{pending.request.op}"),
                 *pending.request.arguments(answer, call),
                 self._description,
                 self._to_pointer,

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from .errors import Code, invalid_input, make_error
-from .request import native_call
+from .options import Options
 
 if TYPE_CHECKING:
     from .client import Client
@@ -40,7 +40,7 @@ class Stream:
         interval_us = interval * 1e6
         if not 0 <= interval_us <= _UINT32_MAX:  # a NaN fails here, too
             raise invalid_input(f"interval is {interval!r} seconds; it must be 0 to 4294")
-        call = None if timeout is None else native_call(timeout)
+        call = Options().native(timeout)
         pointer = ctypes.c_void_p()
         status = client._run(
             client._library.nacelle_ping_stream,

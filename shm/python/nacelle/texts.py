@@ -27,19 +27,19 @@ class Packed(NamedTuple):
     table: NDArray[np.uintp]  # [count, 2]: address, size in bytes
 
 
-def pack(texts: str | Iterable[str], *, keep_bad: bool) -> Packed:
-    """Checks and encodes texts: one str, or any iterable of str.
+def pack(texts: str | Iterable[str], *, keep_bad: bool, name: str = "texts") -> Packed:
+    """Checks and encodes texts: one str, or any iterable of str. name: in words for an error.
 
     A str with a lone surrogate has no UTF-8. With keep_bad it is sent as the bytes nearest to it,
     for the sidecar to refuse with its offset while the other texts are answered; else InvalidInput.
     """
-    items = _materialize(texts)
+    items = _materialize(texts, name)
     if not items:
-        raise invalid_input("texts is empty; pass at least one text, or skip the call")
+        raise invalid_input(f"{name} is empty; pass at least one text, or skip the call")
     try:
         encoded = list(map(str.encode, items))
     except (TypeError, UnicodeEncodeError):
-        encoded = _encode_slowly(items, keep_bad)
+        encoded = _encode_slowly(items, keep_bad, name)
 
     blob = b"".join(encoded)
     address = ctypes.c_void_p.from_buffer(ctypes.c_char_p(blob)).value
@@ -54,36 +54,36 @@ def pack(texts: str | Iterable[str], *, keep_bad: bool) -> Packed:
     return Packed(blob, table)
 
 
-def _materialize(texts: str | Iterable[str]) -> Sequence[str]:
+def _materialize(texts: str | Iterable[str], name: str) -> Sequence[str]:
     if isinstance(texts, str):
         return (texts,)
     if isinstance(texts, (list, tuple)):
         return texts
     if isinstance(texts, (bytes, bytearray, memoryview)):
-        raise TypeError(f"texts is {type(texts).__name__}, not str; decode it first: {_DECODE}")
+        raise TypeError(f"{name} is {type(texts).__name__}, not str; decode it first: {_DECODE}")
     try:
         return list(texts)
     except TypeError as cause:
         if hasattr(texts, "__iter__"):
             raise  # from inside the caller's own generator: not ours to explain
         raise TypeError(
-            f"texts is {type(texts).__name__}; pass a str or an iterable of str"
+            f"{name} is {type(texts).__name__}; pass a str or an iterable of str"
         ) from cause
 
 
-def _encode_slowly(items: Sequence[str], keep_bad: bool) -> list[bytes]:
+def _encode_slowly(items: Sequence[str], keep_bad: bool, name: str) -> list[bytes]:
     """The same encoding one by one, to name the text that is wrong."""
     encoded = []
     for index, item in enumerate(items):
         if not isinstance(item, str):
-            _refuse_type(index, item)
+            _refuse_type(index, item, name)
         try:
             encoded.append(str.encode(item))
         except UnicodeEncodeError as bad:
             if not keep_bad:
                 byte = len(item[: bad.start].encode())
                 raise invalid_input(
-                    f"texts[{index}] is not valid Unicode: character {bad.start} is the lone "
+                    f"{name}[{index}] is not valid Unicode: character {bad.start} is the lone "
                     f"surrogate U+{ord(item[bad.start]):04X}, which has no UTF-8 (byte {byte}); "
                     'repair it, or pass on_error="return" to have the other texts answered',
                     index=index,
@@ -93,9 +93,9 @@ def _encode_slowly(items: Sequence[str], keep_bad: bool) -> list[bytes]:
     return encoded
 
 
-def _refuse_type(index: int, item: object) -> NoReturn:
+def _refuse_type(index: int, item: object, name: str) -> NoReturn:
     hint = f"; decode it first: {_DECODE}" if isinstance(item, (bytes, bytearray)) else ""
-    raise TypeError(f"texts[{index}] is {type(item).__name__}, not str{hint}")
+    raise TypeError(f"{name}[{index}] is {type(item).__name__}, not str{hint}")
 
 
 _DECODE = 'text.decode("utf-8")'

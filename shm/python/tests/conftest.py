@@ -68,6 +68,7 @@ def knobs() -> ctypes.CDLL:
     library.double_socket.restype = ctypes.c_char_p
     library.double_name.restype = ctypes.c_char_p
     library.double_connect_timeout_ms.restype = ctypes.c_uint32
+    library.double_call.restype = ctypes.c_char_p
     library.double_timeout_ms.restype = ctypes.c_uint32
     library.double_interval_us.restype = ctypes.c_uint32
     return library

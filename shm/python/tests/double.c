@@ -7,6 +7,8 @@
  *   "embeds"     the same, without labels;  "labels": the same, without embeddings
  *   "status:N"   every embed and classify returns the nacelle_status N
  *   "item:N"     the last text has the status N
+ *   "wide"       the same as "sizes" with 16 floats
+ *   "ranks"      reranks by {bytes of the document + bytes of the query}, and does nothing else
  *   "blocks"     a call waits until double_release()
  *   "grows"      after its first call it is another model with one float more per row
  *   "restless"   it is another model after every call
@@ -40,15 +42,19 @@ struct nacelle_client {
   char known[kKnownMax][32]; /* services that were described */
 };
 
+enum Kind { kEmbeds, kClassifies, kReranks };
+
 struct nacelle_pending {
   nacelle_client* client;
   char service[32];
   const nacelle_text* texts;
   size_t count, capacity;
-  uint32_t timeout_ms;
+  size_t query_size; /* of a rerank */
+  uint32_t dtype;
   float* rows;
   nacelle_item* items;
-  int classifies, releases_before, looks;
+  enum Kind kind;
+  int releases_before, looks;
 };
 
 struct nacelle_stream {
@@ -64,11 +70,23 @@ static int pipe_ends[2] = {-1, -1}; /* readable when calls that nobody waits for
 /* What the last connect and the last call were given. */
 static uint32_t last_connect_timeout_ms, last_timeout_ms;
 static uint32_t last_interval_us;
+static char last_call[256];
 static char last_socket[256], last_name[256];
 
 static nacelle_status fail(nacelle_status status, const char* text) {
   snprintf(error_text, sizeof error_text, "%s", text);
   return status;
+}
+
+/* Remembers what a call was given, in words. */
+static void remember(const nacelle_call* call) {
+  last_timeout_ms = call ? call->timeout_ms : 0;
+  snprintf(last_call, sizeof last_call, "none");
+  if (call == NULL) return;
+  snprintf(last_call, sizeof last_call,
+           "dtype %u dimensions %u normalize %u function %u long_input %u prompt %s name %s",
+           call->dtype, call->dimensions, call->normalize, call->function, call->long_input,
+           call->prompt ? call->prompt : "NULL", call->prompt_name ? call->prompt_name : "NULL");
 }
 
 static nacelle_status wake_loops(void) {
@@ -140,6 +158,7 @@ NACELLE_API void double_release(void) {
 
 NACELLE_API uint32_t double_connect_timeout_ms(void) { return last_connect_timeout_ms; }
 NACELLE_API uint32_t double_timeout_ms(void) { return last_timeout_ms; }
+NACELLE_API const char* double_call(void) { return last_call; }
 NACELLE_API uint32_t double_interval_us(void) { return last_interval_us; }
 NACELLE_API const char* double_socket(void) { return last_socket; }
 NACELLE_API const char* double_name(void) { return last_name; }
@@ -164,12 +183,20 @@ static const struct {
     {FIELD(nacelle_call, size)},
     {FIELD(nacelle_call, timeout_ms)},
     {FIELD(nacelle_call, trace)},
+    {FIELD(nacelle_call, dtype)},
+    {FIELD(nacelle_call, dimensions)},
+    {FIELD(nacelle_call, normalize)},
+    {FIELD(nacelle_call, function)},
+    {FIELD(nacelle_call, long_input)},
+    {FIELD(nacelle_call, reserved)},
+    {FIELD(nacelle_call, prompt)},
+    {FIELD(nacelle_call, prompt_name)},
     {STRUCT(nacelle_item)},
     {FIELD(nacelle_item, status)},
     {FIELD(nacelle_item, truncated)},
     {FIELD(nacelle_item, tokens)},
     {FIELD(nacelle_item, detail)},
-    {FIELD(nacelle_item, reserved)},
+    {FIELD(nacelle_item, tokens_total)},
     {STRUCT(nacelle_report)},
     {FIELD(nacelle_report, size)},
     {FIELD(nacelle_report, items_failed)},
@@ -187,6 +214,10 @@ static const struct {
     {FIELD(nacelle_description, multi_label)},
     {FIELD(nacelle_description, digest)},
     {FIELD(nacelle_description, architecture)},
+    {FIELD(nacelle_description, reranks)},
+    {FIELD(nacelle_description, long_input)},
+    {FIELD(nacelle_description, windows_max)},
+    {FIELD(nacelle_description, prompts)},
 };
 
 /* Line number `index` of the layout, or 0 after the last. */
@@ -215,6 +246,7 @@ void nacelle_close(nacelle_client* client) {
 }
 
 static uint32_t extra_floats(const nacelle_client* client, const char* service) {
+  if (strcmp(service, "wide") == 0) return 13;
   return strcmp(service, "grows") == 0 && client->generation > 0 ? 1 : 0;
 }
 
@@ -232,9 +264,14 @@ static int is_known(nacelle_client* client, const char* service, int learn) {
 static nacelle_status fill_description(const nacelle_client* client, const char* service,
                                        nacelle_description* description) {
   if (description->size != sizeof *description) return fail(NACELLE_INTERNAL, "size not set");
+  const int ranks = strcmp(service, "ranks") == 0;
   description->embed_width =
-      strcmp(service, "labels") == 0 ? 0 : kWidth + extra_floats(client, service);
-  description->labels = strcmp(service, "embeds") == 0 ? 0 : kLabels;
+      ranks || strcmp(service, "labels") == 0 ? 0 : kWidth + extra_floats(client, service);
+  description->labels = ranks || strcmp(service, "embeds") == 0 ? 0 : kLabels;
+  description->reranks = (uint32_t)ranks;
+  description->long_input = NACELLE_CHUNK_MEAN;
+  description->windows_max = 7;
+  description->prompts = 2;
   description->tokens_max = kTokensMax;
   description->multi_label = 0;
   snprintf(description->digest, sizeof description->digest, "%064x", client->generation);
@@ -257,6 +294,13 @@ nacelle_status nacelle_label(nacelle_client* client, const char* service, uint32
   if (index == 2) memset(label, 'x', 300), label[300] = '\0';
   *needed = strlen(label);
   snprintf(text, capacity, "%s", label);
+  return NACELLE_OK;
+}
+
+nacelle_status nacelle_prompt(nacelle_client* client, const char* service, uint32_t index,
+                              char* text, size_t capacity, size_t* needed) {
+  (void)client, (void)service;
+  *needed = (size_t)snprintf(text, capacity, "prompt %u", index);
   return NACELLE_OK;
 }
 
@@ -291,9 +335,17 @@ static int change_model(nacelle_client* client, const char* service) {
   return changes;
 }
 
-static nacelle_status answer(const char* service, const nacelle_text* texts, size_t count,
-                             float* rows, size_t width, nacelle_item* items,
+/* What a call asks for: the bytes of its query, and what its rows are. */
+typedef struct Wanted {
+  enum Kind kind;
+  size_t query_size;
+  uint32_t dtype;
+} Wanted;
+
+static nacelle_status answer(const char* service, Wanted wanted, const nacelle_text* texts,
+                             size_t count, float* rows, size_t width, nacelle_item* items,
                              nacelle_report* report) {
+  static const size_t kSizes[] = {4, 2, 1, 1, 1};
   unsigned number;
   if (sscanf(service, "status:%u", &number) == 1) {
     report->retry_after_us = 2500;
@@ -302,14 +354,19 @@ static nacelle_status answer(const char* service, const nacelle_text* texts, siz
   for (size_t i = 0; i < count; ++i) {
     const size_t bad = find_surrogate(texts[i]);
     memset(&items[i], 0, sizeof items[i]);
-    memset(rows + i * width, 0, width * sizeof *rows);
+    char* row = (char*)rows + i * width * kSizes[wanted.dtype];
+    memset(row, 0, width * kSizes[wanted.dtype]);
     items[i].tokens = (uint32_t)texts[i].size;
+    items[i].tokens_total = (uint32_t)texts[i].size;
+    items[i].detail = 1;
     if (items[i].tokens > kTokensMax) {
       items[i].tokens = kTokensMax;
       items[i].truncated = 1;
     }
     if (sscanf(service, "item:%u", &number) == 1 && i + 1 == count) {
       items[i].status = (uint16_t)number;
+      items[i].detail = kTokensMax;
+      items[i].truncated = 2;
     }
     if (bad < texts[i].size) {
       items[i].status = NACELLE_INVALID;
@@ -317,6 +374,14 @@ static nacelle_status answer(const char* service, const nacelle_text* texts, siz
     }
     report->items_failed += items[i].status != NACELLE_OK;
     if (items[i].status != NACELLE_OK) continue;
+    if (wanted.dtype != NACELLE_FLOAT32) {
+      memset(row, (int)i + 1, width * kSizes[wanted.dtype]);
+      continue;
+    }
+    if (wanted.kind == kReranks) {
+      rows[i] = (float)(texts[i].size + wanted.query_size);
+      continue;
+    }
     rows[i * width] = (float)texts[i].size;
     rows[i * width + 1] = texts[i].size ? (float)(unsigned char)texts[i].data[0] : 0.0F;
     rows[i * width + 2] = (float)i;
@@ -328,10 +393,15 @@ static nacelle_status answer(const char* service, const nacelle_text* texts, siz
   return NACELLE_OK;
 }
 
-static nacelle_status run(nacelle_client* client, const char* service, const nacelle_text* texts,
-                          size_t count, const nacelle_call* call, float* rows, size_t capacity,
-                          size_t width, nacelle_item* items, nacelle_report* report) {
-  last_timeout_ms = call ? call->timeout_ms : 0;
+static uint32_t dtype_of(const nacelle_call* call) { return call ? call->dtype : 0; }
+
+static nacelle_status run(nacelle_client* client, const char* service, Wanted wanted,
+                          const nacelle_text* texts, size_t count, const nacelle_call* call,
+                          float* rows, size_t capacity, size_t width, nacelle_item* items,
+                          nacelle_report* report) {
+  remember(call);
+  if (call && call->dimensions) width = call->dimensions;
+  if (wanted.dtype >= NACELLE_BINARY) width /= 8;
   if (count == 0) return fail(NACELLE_INTERNAL, "no texts arrived");
   if (report->size != sizeof *report) return fail(NACELLE_INTERNAL, "size not set");
   if (change_model(client, service)) width += extra_floats(client, service);
@@ -340,14 +410,28 @@ static nacelle_status run(nacelle_client* client, const char* service, const nac
     const nacelle_status status = block();
     if (status != NACELLE_OK) return status;
   }
-  return answer(service, texts, count, rows, width, items, report);
+  return answer(service, wanted, texts, count, rows, width, items, report);
 }
 
 nacelle_status nacelle_embed(nacelle_client* client, const char* service, const nacelle_text* texts,
-                             size_t count, const nacelle_call* call, float* vectors,
-                             size_t capacity, nacelle_item* items, nacelle_report* report) {
-  return run(client, service, texts, count, call, vectors, capacity,
+                             size_t count, const nacelle_call* call, void* vectors, size_t capacity,
+                             nacelle_item* items, nacelle_report* report) {
+  const Wanted wanted = {kEmbeds, 0, dtype_of(call)};
+  return run(client, service, wanted, texts, count, call, vectors, capacity,
              kWidth + extra_floats(client, service), items, report);
+}
+
+nacelle_status nacelle_rerank(nacelle_client* client, const char* service,
+                              const nacelle_text* query, const nacelle_text* documents,
+                              size_t count, const nacelle_call* call, float* scores,
+                              size_t capacity, nacelle_item* items, nacelle_report* report) {
+  const Wanted wanted = {kReranks, query->size, 0};
+  return run(client, service, wanted, documents, count, call, scores, capacity, 1, items, report);
+}
+
+size_t nacelle_best(const float* scores, size_t count, uint32_t* best, size_t top) {
+  (void)scores, (void)count, (void)best, (void)top;
+  return 0; /* the package sorts by itself */
 }
 
 /* Labels by length, where the text is good. */
@@ -366,20 +450,25 @@ nacelle_status nacelle_classify(nacelle_client* client, const char* service,
                                 const nacelle_text* texts, size_t count, const nacelle_call* call,
                                 float* scores, size_t capacity, nacelle_item* items,
                                 nacelle_report* report) {
+  const Wanted wanted = {kClassifies, 0, 0};
   const nacelle_status status =
-      run(client, service, texts, count, call, scores, capacity, kLabels, items, report);
+      run(client, service, wanted, texts, count, call, scores, capacity, kLabels, items, report);
   if (status == NACELLE_OK) score(texts, count, scores, items);
   return status;
 }
 
-static nacelle_status start(int classifies, nacelle_client* client, const char* service,
+static nacelle_status start(Wanted wanted, nacelle_client* client, const char* service,
                             const nacelle_text* texts, size_t count, const nacelle_call* call,
                             float* rows, size_t capacity, nacelle_item* items,
                             nacelle_description* description, nacelle_pending** pending) {
-  last_timeout_ms = call ? call->timeout_ms : 0;
+  remember(call);
   if (!is_known(client, service, 0)) return fail(NACELLE_NOT_FOUND, "not described yet");
   change_model(client, service);
-  const size_t width = classifies ? kLabels : kWidth + extra_floats(client, service);
+  size_t width = wanted.kind == kClassifies ? kLabels
+                 : wanted.kind == kReranks  ? 1
+                                            : kWidth + extra_floats(client, service);
+  if (call && call->dimensions) width = call->dimensions;
+  if (wanted.dtype >= NACELLE_BINARY) width /= 8;
   if (count == 0 || capacity != count * width) return fail(NACELLE_INVALID, "another size");
   const nacelle_status status = fill_description(client, service, description);
   if (status != NACELLE_OK) return status;
@@ -388,8 +477,16 @@ static nacelle_status start(int classifies, nacelle_client* client, const char* 
   const int before = releases;
   pthread_mutex_unlock(&mutex);
   *pending = malloc(sizeof **pending);
-  **pending =
-      (nacelle_pending){client, "", texts, count, capacity, 0, rows, items, classifies, before, 0};
+  **pending = (nacelle_pending){.client = client,
+                                .texts = texts,
+                                .count = count,
+                                .capacity = capacity,
+                                .query_size = wanted.query_size,
+                                .dtype = wanted.dtype,
+                                .rows = rows,
+                                .items = items,
+                                .kind = wanted.kind,
+                                .releases_before = before};
   snprintf((*pending)->service, sizeof(*pending)->service, "%s", service);
   add(&open_pendings, 1);
   return NACELLE_OK;
@@ -397,11 +494,22 @@ static nacelle_status start(int classifies, nacelle_client* client, const char* 
 
 nacelle_status nacelle_start_embed(nacelle_client* client, const char* service,
                                    const nacelle_text* texts, size_t count,
-                                   const nacelle_call* call, float* vectors, size_t capacity,
+                                   const nacelle_call* call, void* vectors, size_t capacity,
                                    nacelle_item* items, nacelle_description* description,
                                    nacelle_pending** pending) {
-  return start(0, client, service, texts, count, call, vectors, capacity, items, description,
+  const Wanted wanted = {kEmbeds, 0, dtype_of(call)};
+  return start(wanted, client, service, texts, count, call, vectors, capacity, items, description,
                pending);
+}
+
+nacelle_status nacelle_start_rerank(nacelle_client* client, const char* service,
+                                    const nacelle_text* query, const nacelle_text* documents,
+                                    size_t count, const nacelle_call* call, float* scores,
+                                    size_t capacity, nacelle_item* items,
+                                    nacelle_description* description, nacelle_pending** pending) {
+  const Wanted wanted = {kReranks, query->size, 0};
+  return start(wanted, client, service, documents, count, call, scores, capacity, items,
+               description, pending);
 }
 
 nacelle_status nacelle_start_classify(nacelle_client* client, const char* service,
@@ -409,7 +517,8 @@ nacelle_status nacelle_start_classify(nacelle_client* client, const char* servic
                                       const nacelle_call* call, float* scores, size_t capacity,
                                       nacelle_item* items, nacelle_description* description,
                                       nacelle_pending** pending) {
-  return start(1, client, service, texts, count, call, scores, capacity, items, description,
+  const Wanted wanted = {kClassifies, 0, 0};
+  return start(wanted, client, service, texts, count, call, scores, capacity, items, description,
                pending);
 }
 
@@ -436,11 +545,13 @@ nacelle_status nacelle_pending_advance(nacelle_pending* pending, int* done,
     ++pending->client->refused;
     return fail(NACELLE_BUSY, "all slots of this connection are in use");
   }
+  const Wanted wanted = {pending->kind, pending->query_size, pending->dtype};
   const nacelle_status status =
-      answer(pending->service, pending->texts, pending->count, pending->rows,
+      answer(pending->service, wanted, pending->texts, pending->count, pending->rows,
              pending->capacity / pending->count, pending->items, report);
   if (status != NACELLE_OK) return status;
-  if (pending->classifies) score(pending->texts, pending->count, pending->rows, pending->items);
+  if (pending->kind == kClassifies)
+    score(pending->texts, pending->count, pending->rows, pending->items);
   *done = 1;
   return NACELLE_OK;
 }
@@ -460,7 +571,7 @@ nacelle_status nacelle_ping_stream(nacelle_client* client, uint32_t pieces, uint
                                    uint32_t interval_us, const nacelle_call* call,
                                    nacelle_stream** stream) {
   (void)client;
-  last_timeout_ms = call ? call->timeout_ms : 0;
+  remember(call);
   last_interval_us = interval_us;
   if (piece_size > (1U << 20)) return fail(NACELLE_TOO_LARGE, "a piece has at most 1 MiB");
   *stream = malloc(sizeof **stream);

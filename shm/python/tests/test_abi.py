@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from conftest import SOURCE_TREE
 
-from nacelle import Code, _native
+from nacelle import Code, _native, options
 
 STRUCTS: dict[str, Any] = {
     "nacelle_options": _native.Options,
@@ -53,12 +53,28 @@ def test_every_struct_has_the_size_and_offsets_that_a_c_compiler_gives_it(
 
 
 def test_every_status_has_the_number_that_the_header_gives_it() -> None:
-    header = (SOURCE_TREE / "shm" / "nacelle.h").read_text()
-    numbers = {
-        name: int(number) for name, number in re.findall(r"^ *NACELLE_(\w+) = (\d+)", header, re.M)
-    }
+    numbers = enum_in_c("nacelle_status")
     assert {code.name: code.value for code in Code} == numbers
     assert len(numbers) >= 12
+
+
+def test_every_option_has_the_number_that_the_header_gives_it() -> None:
+    assert list(enum_in_c("nacelle_dtype")) == [name.upper() for name in options.DTYPES]
+    assert [name.lower() for name in enum_in_c("nacelle_long_input")] == [
+        "long_service",
+        *options.LONG_INPUTS[1:],
+    ]
+    assert list(enum_in_c("nacelle_function")) == ["FUNCTION_MODEL", "SOFTMAX", "SIGMOID", "RAW"]
+    assert list(enum_in_c("nacelle_normalize").values()) == [0, 1, 2]
+
+
+def enum_in_c(name: str) -> dict[str, int]:
+    """An enum's constants, which count up from 0."""
+    header = (SOURCE_TREE / "shm" / "nacelle.h").read_text()
+    (body,) = re.findall(rf"^typedef enum {name} {{(.*?)^}} {name};", header, re.M | re.S)
+    constants = re.findall(r"^ *NACELLE_(\w+) = (\d+)", body, re.M)
+    assert [int(number) for _, number in constants] == list(range(len(constants)))
+    return {constant: int(number) for constant, number in constants}
 
 
 def test_every_function_of_the_header_is_known() -> None:

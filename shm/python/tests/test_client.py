@@ -70,6 +70,10 @@ def test_a_description_has_the_labels_whatever_their_length(client: nacelle.Clie
         multi_label=False,
         digest="0" * 64,
         architecture="double",
+        reranks=False,
+        long_input="chunk_mean",
+        windows_max=7,
+        prompts=("prompt 0", "prompt 1"),
     )
 
 

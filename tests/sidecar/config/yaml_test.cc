@@ -37,6 +37,29 @@ limits:   # everything below is commented out
   EXPECT_EQ(config.scheduler.max_delay_us, 500U);
 }
 
+TEST(Yaml, AServiceHasPromptsAndAPolicyForLongTexts) {
+  const auto loaded = load({.yaml = R"(services:
+  e5:
+    model: /models/e5
+    prompts: {query: "query: ", passage: "passage: ", nothing: ""}
+    prompt_default: passage
+    long_input: chunk_mean
+  plain: /models/plain
+)"});
+  ASSERT_TRUE(loaded) << complaint(loaded);
+  const Service& e5 = loaded->config.services.at(0);
+  ASSERT_EQ(e5.prompts.size(), 3U);
+  EXPECT_EQ(e5.prompts[0].name, "nothing");
+  EXPECT_EQ(e5.prompts[0].text, "");
+  EXPECT_EQ(e5.prompts[2].name, "query");
+  EXPECT_EQ(e5.prompts[2].text, "query: ");
+  EXPECT_EQ(e5.prompt_default, "passage");
+  EXPECT_EQ(e5.long_input, LongInputDefault::kChunkMean);
+  const Service& plain = loaded->config.services.at(1);
+  EXPECT_TRUE(plain.prompts.empty() && plain.prompt_default.empty());
+  EXPECT_EQ(plain.long_input, LongInputDefault::kTruncate);
+}
+
 TEST(Yaml, AnEmptyFileSetsNothing) {
   for (const std::string yaml : {"\n", "# nothing\n", "---\n", "~\n", "{}\n"}) {
     EXPECT_EQ(complaint(load_served({.yaml = yaml})), "") << yaml;
@@ -79,6 +102,12 @@ TEST(Yaml, MistakesAreToldWithTheirPlaceAndTheFix) {
       {"services: {a: }\n", "1:12", "the service \"a\" has no model"},
       {"services: {a: [b]}\n", "1:12", "the service \"a\" has no model"},
       {"services: {a: {model: [b]}}\n", "1:12", "the service \"a\" has no model"},
+      {"services: {a: {modle: /a}}\n", "1:16", "did you mean \"model\"?"},
+      {"services: {a: {model: /a, prompts: x}}\n", "1:36", "is a map of names to texts"},
+      {"services: {a: {model: /a, prompts: {q: [x]}}}\n", "1:40", "has no text for \"q\""},
+      {"services: {a: {model: /a, prompt_default:}}\n", "1:42", "is a single value"},
+      {"services: {a: {model: /a, long_input: chunk}}\n", "1:39",
+       "is \"chunk\"; it is one of truncate, reject, chunk_mean"},
       {"config: /other.yaml\n", "1:1", "names the file itself"},
       {"? [a]\n: b\n", "1:3", "a key has to be a plain name"},
       {"socket: &s /a\n", "1:9", "anchors (&name) are not allowed"},
@@ -104,6 +133,16 @@ TEST(Yaml, ValuesOfTheWrongShapeAreToldWithTheirPlace) {
               HasSubstr("is not a single value; give a whole number"));
   EXPECT_THAT(complaint(load({.yaml = "services: [/a]\n"})), HasSubstr("is a list; give a map"));
   EXPECT_THAT(complaint(load({.yaml = "services: {Bad: /a}\n"})), HasSubstr("\"Bad\""));
+  const auto service = [](const std::string& keys) {
+    return complaint(load({.yaml = "services: {a: {model: /a, " + keys + "}}\n"}));
+  };
+  EXPECT_THAT(service("prompts: {\"\": x}"), HasSubstr("a prompt called \"\""));
+  EXPECT_THAT(service("prompts: {" + std::string(64, 'n') + ": x}"), HasSubstr("1 to 63 bytes"));
+  EXPECT_THAT(service("prompts: {q: " + std::string(4097, 'x') + "}"),
+              HasSubstr("longer than 4096 bytes"));
+  std::string many;
+  for (int i = 0; i < 65; ++i) many += "p" + std::to_string(i) + ": x, ";
+  EXPECT_THAT(service("prompts: {" + many + "}"), HasSubstr("65 prompts; at most 64"));
 }
 
 TEST(Yaml, ASecondDocumentIsRefused) {
