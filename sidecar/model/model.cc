@@ -164,7 +164,6 @@ base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::
   if (!encoder) return encoder.error();
   auto sentence = Sentence::create(folder.path, std::move(*sentence_config), backend);
   if (!sentence) return sentence.error();
-  info.normalizes = sentence->normalizes();
   kernels::Buffer classifier_rows;
   if (found->classifies) {
     const std::size_t floats = kWaveSequences * classifier_floats(config.width, info.labels.size());
@@ -175,6 +174,7 @@ base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::
   auto digest = store::digest(folder.path);
   if (!digest) return digest.error();
   info.digest = std::move(*digest);
+  info.normalizes = sentence->normalizes();
   info.parameters = weights->parameters() + sentence->parameters();
   info.memory_bytes = weights->memory_bytes() + encoder->workspace_bytes() +
                       sentence->memory_bytes() + classifier_rows.size();

@@ -19,8 +19,8 @@ class Sentence {
   static base::Result<Sentence> create(const std::string& directory, SentenceConfig config,
                                        kernels::Backend& backend);
 
-  // [sequences, width()]; valid until the next call. With `raw`, without the last step if that is
-  // kNormalize.
+  // [sequences, width()]; valid until the next call. `raw` leaves out the scaling at the end, where
+  // there is one.
   const float* embed(const Encoder::Wave& wave, std::uint32_t hidden_width, bool raw);
 
   // Whether the last step scales to length 1.

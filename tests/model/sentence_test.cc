@@ -100,6 +100,28 @@ TEST_P(Sentences, PoolingsSideBySide) {
   });
 }
 
+TEST_P(Sentences, RawLeavesOutTheScalingAtTheEndOnly) {
+  const auto model = load_or_die(data_path("tiny-sentence"), *backend_);
+  ASSERT_TRUE(model->info().normalizes);
+  Batch batch;
+  batch.add({2, 10, 11, 3});
+  const std::vector<float> scaled = run_or_die(*model, Task::kEmbed, batch)[0];
+  std::vector<float> row(model->info().embed_width);
+  Packed packed = batch.packed();
+  packed.raw = true;
+  const auto status = model->run(Task::kEmbed, packed, std::vector<float*>{row.data()});
+  ASSERT_TRUE(status) << status.error().message;
+  EXPECT_GT(largest_difference(row, scaled), 0.1);
+  EXPECT_NEAR(cosine(row, scaled), 1, 1e-6);
+
+  // Where nothing scales, raw is the same.
+  const TemporaryFolder folder("tiny-sentence");
+  folder.edit_json("modules.json", [](files::Json& json) { json.erase(5); });
+  const auto plain = load_or_die(folder.path(), *backend_);
+  EXPECT_FALSE(plain->info().normalizes);
+  EXPECT_EQ(run_or_die(*plain, Task::kEmbed, batch)[0], row);
+}
+
 TEST_P(Sentences, ATextAloneAndInABatchGivesTheSameBytes) {
   const auto model = load_or_die(data_path("tiny-sentence"), *backend_);
   std::vector<std::string> texts;
