@@ -60,11 +60,14 @@ class PostProcessor {
  public:
   virtual ~PostProcessor() = default;
 
-  // How many ids apply() adds to one text.
+  // How many ids apply() and apply_pair() add.
   [[nodiscard]] virtual std::size_t added() const = 0;
+  [[nodiscard]] virtual std::size_t added_to_pair() const = 0;
 
-  // One text's ids with the special tokens around them, and the type of each.
+  // The ids of one text, or of two, with the special tokens around them and the type of each.
   virtual void apply(std::vector<std::uint32_t> ids, Encoding& out) const = 0;
+  virtual void apply_pair(std::vector<std::uint32_t> first, std::vector<std::uint32_t> second,
+                          Encoding& out) const = 0;
 };
 
 // From the section of a tokenizer.json; nullptr where the file says null. An unknown type is an

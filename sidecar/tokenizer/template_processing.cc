@@ -1,8 +1,7 @@
-// TemplateProcessing: special tokens around the text, e.g. [CLS] $A [SEP], each part with its type
-// id.
-//
-// The file's template for pairs is checked like the other one, and is of no use until a request
-// carries two texts.
+// TemplateProcessing: special tokens around the text, e.g. [CLS] $A [SEP], or around two,
+// e.g. [CLS] $A [SEP] $B [SEP], each part with its type id.
+#include <span>
+
 #include "sidecar/tokenizer/component.h"
 
 namespace nacelle::tokenizer {
@@ -109,26 +108,40 @@ class TemplateProcessing final : public PostProcessor {
   TemplateProcessing(std::vector<Piece> single, std::vector<Piece> pair)
       : single_(std::move(single)), pair_(std::move(pair)) {
     for (const Piece& piece : single_) added_ += piece.ids.size();
+    for (const Piece& piece : pair_) added_to_pair_ += piece.ids.size();
   }
 
   [[nodiscard]] std::size_t added() const override { return added_; }
+  [[nodiscard]] std::size_t added_to_pair() const override { return added_to_pair_; }
 
   void apply(std::vector<std::uint32_t> ids, Encoding& out) const override {
+    fill(single_, ids, {}, ids.size() + added_, out);
+  }
+  void apply_pair(std::vector<std::uint32_t> first, std::vector<std::uint32_t> second,
+                  Encoding& out) const override {
+    fill(pair_, first, second, first.size() + second.size() + added_to_pair_, out);
+  }
+
+ private:
+  static void fill(const std::vector<Piece>& pieces, std::span<const std::uint32_t> first,
+                   std::span<const std::uint32_t> second, std::size_t size, Encoding& out) {
     out.ids.clear();
     out.types.clear();
-    out.ids.reserve(ids.size() + added_);
-    out.types.reserve(ids.size() + added_);
-    for (const Piece& piece : single_) {
-      const std::vector<std::uint32_t>& part = piece.sequence != '\0' ? ids : piece.ids;
+    out.ids.reserve(size);
+    out.types.reserve(size);
+    for (const Piece& piece : pieces) {
+      const std::span<const std::uint32_t> part = piece.sequence == 'A'   ? first
+                                                  : piece.sequence == 'B' ? second
+                                                                          : std::span(piece.ids);
       out.ids.insert(out.ids.end(), part.begin(), part.end());
       out.types.insert(out.types.end(), part.size(), piece.type);
     }
   }
 
- private:
   std::vector<Piece> single_;
   std::vector<Piece> pair_;
   std::size_t added_ = 0;
+  std::size_t added_to_pair_ = 0;
 };
 
 }  // namespace

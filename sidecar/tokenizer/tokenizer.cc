@@ -64,12 +64,7 @@ class Pipeline final : public Tokenizer {
 
   [[nodiscard]] base::Result<Encoding> encode(std::string_view text,
                                               std::size_t tokens_max) const override {
-    if (tokens_max < special_tokens()) {
-      return base::Error{base::Code::kInvalid, "a limit of " + std::to_string(tokens_max) +
-                                                   " tokens has no room for the " +
-                                                   std::to_string(special_tokens()) +
-                                                   " special tokens around a text"};
-    }
+    if (tokens_max < special_tokens()) return no_room(tokens_max, special_tokens(), "a text");
     Encoding out;
     auto ids = content_ids(text, tokens_max - special_tokens(), out.truncated);
     if (!ids) return ids.error();
@@ -79,6 +74,39 @@ class Pipeline final : public Tokenizer {
     } else {
       post_processor_->apply(std::move(*ids), out);
     }
+    return out;
+  }
+
+  [[nodiscard]] base::Result<Encoding> encode_pair(std::string_view first, std::string_view second,
+                                                   std::size_t tokens_max) const override {
+    const std::size_t special = special_tokens_of_pair();
+    if (tokens_max < special) return no_room(tokens_max, special, "two texts");
+    const std::size_t room = tokens_max - special;
+    bool first_is_cut = false;
+    bool second_is_cut = false;
+    auto a = content_ids(first, room, first_is_cut);
+    if (!a) return of_pair("first", a.error());
+    auto b = content_ids(second, room, second_is_cut);
+    if (!b) return of_pair("second", b.error());
+    if ((first_is_cut || second_is_cut) && a->size() == b->size() && room % 2 != 0) {
+      // Which one keeps the odd token depends on how long they really are.
+      bool ignored = false;
+      a = content_ids(first, SIZE_MAX, ignored);
+      b = content_ids(second, SIZE_MAX, ignored);
+      if (!a) return of_pair("first", a.error());
+      if (!b) return of_pair("second", b.error());
+    }
+    Encoding out;
+    out.truncated = first_is_cut || second_is_cut || a->size() + b->size() > room;
+    if (out.truncated) cut_longest_first(*a, *b, room);
+    if (post_processor_ != nullptr) {
+      post_processor_->apply_pair(std::move(*a), std::move(*b), out);
+      return out;
+    }
+    out.types.assign(a->size(), 0);
+    out.types.resize(a->size() + b->size(), 1);
+    out.ids = std::move(*a);
+    out.ids.insert(out.ids.end(), b->begin(), b->end());
     return out;
   }
 
@@ -95,8 +123,31 @@ class Pipeline final : public Tokenizer {
   [[nodiscard]] std::size_t special_tokens() const override {
     return post_processor_ == nullptr ? 0 : post_processor_->added();
   }
+  [[nodiscard]] std::size_t special_tokens_of_pair() const override {
+    return post_processor_ == nullptr ? 0 : post_processor_->added_to_pair();
+  }
 
  private:
+  static base::Error no_room(std::size_t tokens_max, std::size_t special, const char* what) {
+    return base::Error{base::Code::kInvalid,
+                       "a limit of " + std::to_string(tokens_max) + " tokens has no room for the " +
+                           std::to_string(special) + " special tokens around " + what};
+  }
+  static base::Error of_pair(const char* which, const base::Error& error) {
+    return base::Error{error.code, std::string(which) + " text: " + error.message};
+  }
+
+  // Cuts two texts that have more than `room` ids together. With the shorter one up to half of the
+  // room, only the longer one is cut; otherwise both, to halves.
+  static void cut_longest_first(std::vector<std::uint32_t>& first,
+                                std::vector<std::uint32_t>& second, std::size_t room) {
+    const bool first_is_longer = first.size() > second.size();
+    std::vector<std::uint32_t>& longer = first_is_longer ? first : second;
+    std::vector<std::uint32_t>& shorter = first_is_longer ? second : first;
+    shorter.resize(std::min(shorter.size(), room / 2));
+    longer.resize(std::min(longer.size(), room - shorter.size()));
+  }
+
   // One text on its way: what has been made of it, and room to work in.
   struct Work {
     std::size_t ids_max = 0;

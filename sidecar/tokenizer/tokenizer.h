@@ -19,7 +19,7 @@ namespace nacelle::tokenizer {
 struct Encoding {
   std::vector<std::uint32_t> ids;    // special tokens included
   std::vector<std::uint32_t> types;  // [ids.size()]  the template's type ids
-  bool truncated = false;            // the text had more tokens than fit
+  bool truncated = false;            // the text, or the two, had more tokens than fit
 };
 
 class Tokenizer {
@@ -35,12 +35,21 @@ class Tokenizer {
   // UTF-8 is kInvalid with the offset of the first bad byte.
   [[nodiscard]] virtual base::Result<Encoding> encode(std::string_view text,
                                                       std::size_t tokens_max) const = 0;
-  // The same without special tokens and without a limit: for tests against recorded ids.
+  // Ids for two texts in one sequence, e.g. a question and a passage, with the special tokens and
+  // type ids that the file gives pairs, at most `tokens_max` in all. What does not fit is cut from
+  // the end of the longer text until both are equally long, then from both, so that the longer one
+  // keeps the odd token: "longest_first" of Hugging Face.
+  [[nodiscard]] virtual base::Result<Encoding> encode_pair(std::string_view first,
+                                                           std::string_view second,
+                                                           std::size_t tokens_max) const = 0;
+  // Ids for one text without special tokens and without a limit: what cutting a long text into
+  // parts starts from.
   [[nodiscard]] virtual base::Result<Encoding> encode_plain(std::string_view text) const = 0;
 
   [[nodiscard]] virtual std::size_t vocabulary_size() const = 0;  // the largest id + 1
-  [[nodiscard]] virtual std::size_t special_tokens()
-      const = 0;  // that the template adds to one text
+  // How many special tokens are added to one text, and to a pair of texts.
+  [[nodiscard]] virtual std::size_t special_tokens() const = 0;
+  [[nodiscard]] virtual std::size_t special_tokens_of_pair() const = 0;
 };
 
 }  // namespace nacelle::tokenizer

@@ -10,6 +10,12 @@ namespace nacelle::tokenizer {
 
 files::Json small_tokenizer() { return read_golden(data_path("tokenizers/small/tokenizer.json")); }
 
+files::Json merged(files::Json target, const files::Json& patch) {
+  if (!patch.is_object() || !target.is_object()) return patch;
+  for (const auto& [key, value] : patch.items()) target[key] = merged(target[key], value);
+  return target;
+}
+
 base::Result<std::unique_ptr<Tokenizer>> load_json(const files::Json& json) {
   const testing::TempDir dir;
   return Tokenizer::load(dir.write("tokenizer.json", json.dump()));

@@ -19,6 +19,10 @@ using testing::read_golden;
 // The small vocabulary's tokenizer.json.
 files::Json small_tokenizer();
 
+// `target` with `patch` laid over it. Unlike RFC 7386, null is a value: it switches a component
+// off.
+files::Json merged(files::Json target, const files::Json& patch);
+
 // A tokenizer from this JSON, through a file.
 base::Result<std::unique_ptr<Tokenizer>> load_json(const files::Json& json);
 // One that must load.
