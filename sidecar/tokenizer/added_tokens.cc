@@ -30,11 +30,10 @@ base::Result<AddedToken> read_token(const Section& section) {
     out = *value;
     return base::ok();
   };
-  bool special = false;  // matters when ids become text, which is not done here
   for (const base::Status& status :
        {flag("single_word", token.single_word), flag("lstrip", token.lstrip),
         flag("rstrip", token.rstrip), flag("normalized", token.normalized),
-        flag("special", special)}) {
+        flag("special", token.special)}) {
     if (!status) return status.error();
   }
   return token;

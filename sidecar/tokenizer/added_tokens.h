@@ -28,6 +28,7 @@ struct AddedToken {
   bool single_word = false;  // only where no word character touches it
   bool lstrip = false;       // takes the white space before it along
   bool rstrip = false;       // and behind it
+  bool special = false;      // is left out of decoded text on request
   bool normalized = false;   // is looked for in the normalized text, in its own normal form
 };
 

@@ -56,7 +56,7 @@ class BertNormalizer final : public Normalizer {
     }
   }
 
-  void normalize(std::string_view text, std::string& out) const override {
+  [[nodiscard]] bool normalize(std::string_view text, std::string& out) const override {
     Marks marks;
     std::size_t offset = 0;
     while (offset < text.size()) {
@@ -68,6 +68,7 @@ class BertNormalizer final : public Normalizer {
       change(decode(text, offset), marks, out);
     }
     write_marks(marks, out);
+    return true;
   }
 
   [[nodiscard]] std::size_t cut(std::string_view text, std::size_t from) const override {

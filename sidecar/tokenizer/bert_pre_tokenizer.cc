@@ -11,21 +11,21 @@ namespace {
 
 class BertPreTokenizer final : public PreTokenizer {
  public:
-  [[nodiscard]] std::string_view next(std::string_view& rest) const override {
-    std::size_t start = 0;
-    while (start < rest.size()) {
+  [[nodiscard]] std::string_view next(Cursor& cursor) const override {
+    const std::string_view text = cursor.text;
+    std::size_t start = cursor.offset;
+    while (start < text.size()) {
       std::size_t end = start;
-      const std::uint8_t first = facts_[decode(rest, end)];
+      const std::uint8_t first = facts_[decode(text, end)];
       if ((first & kWhiteSpace) != 0) {
         start = end;
         continue;
       }
-      if ((first & kPunctuation) == 0) end = word_end(rest, end);
-      const std::string_view word = rest.substr(start, end - start);
-      rest.remove_prefix(end);
-      return word;
+      if ((first & kPunctuation) == 0) end = word_end(text, end);
+      cursor.offset = end;
+      return text.substr(start, end - start);
     }
-    rest = {};
+    cursor.offset = start;
     return {};
   }
 

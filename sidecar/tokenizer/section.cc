@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sidecar/tokenizer/utf8.h"
+
 namespace nacelle::tokenizer {
 
 base::Error Section::error(const std::string& problem) const {
@@ -41,6 +43,22 @@ base::Result<bool> Section::boolean(std::string_view name) const {
   const files::Json* value = find(name);
   if (value == nullptr || !value->is_boolean()) return error(name, "must be true or false");
   return value->get<bool>();
+}
+
+base::Result<bool> Section::boolean_or(std::string_view name, bool otherwise) const {
+  if (!has(name)) return otherwise;
+  return boolean(name);
+}
+
+base::Result<char32_t> Section::character(std::string_view name) const {
+  const auto value = text(name);
+  if (!value) return value.error();
+  if (!value->empty()) {
+    std::size_t after = 0;
+    const char32_t code_point = decode(*value, after);
+    if (after == value->size()) return code_point;
+  }
+  return error(name, "must be one character, not " + files::in_quotes(*value));
 }
 
 base::Result<std::uint32_t> Section::number(std::string_view name, std::uint32_t max) const {

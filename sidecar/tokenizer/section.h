@@ -36,8 +36,12 @@ class Section {
   // Required fields of a type.
   [[nodiscard]] base::Result<std::string> text(std::string_view name) const;
   [[nodiscard]] base::Result<bool> boolean(std::string_view name) const;
+  [[nodiscard]] base::Result<char32_t> character(std::string_view name) const;
   [[nodiscard]] base::Result<std::uint32_t> number(std::string_view name, std::uint32_t max) const;
   [[nodiscard]] base::Result<Section> object(std::string_view name) const;
+
+  // A field that may be missing or null.
+  [[nodiscard]] base::Result<bool> boolean_or(std::string_view name, bool otherwise) const;
 
   // A required list of at most `size_max`.
   [[nodiscard]] base::Result<Section> list(std::string_view name, std::size_t size_max) const;

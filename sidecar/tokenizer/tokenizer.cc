@@ -6,6 +6,7 @@
 #include "sidecar/tokenizer/tokenizer.h"
 
 #include <algorithm>
+#include <unordered_map>
 #include <utility>
 
 #include "sidecar/base/utf8.h"
@@ -38,27 +39,31 @@ class Pipeline final : public Tokenizer {
     }
 
     auto result = std::make_unique<Pipeline>();
-    auto algorithm = make_algorithm(root);
-    if (!algorithm) return algorithm.error();
-    result->algorithm_ = std::move(*algorithm);
     auto normalizer = make_normalizer(root);
     if (!normalizer) return normalizer.error();
     result->normalizer_ = std::move(*normalizer);
-    auto pre_tokenizer = make_pre_tokenizer(root);
-    if (!pre_tokenizer) return pre_tokenizer.error();
-    result->pre_tokenizer_ = std::move(*pre_tokenizer);
+    auto pre_tokenizers = make_pre_tokenizers(root);
+    if (!pre_tokenizers) return pre_tokenizers.error();
+    result->pre_tokenizers_ = std::move(*pre_tokenizers);
+    const PreTokenizers& stages = result->pre_tokenizers_;
+    const bool bytes = !stages.empty() && takes_bytes(root) && stages.back()->give_bytes();
+    auto algorithm = make_algorithm(root, bytes);
+    if (!algorithm) return algorithm.error();
+    result->algorithm_ = std::move(*algorithm);
     const base::Status added = result->read_added(root);
     if (!added) return added.error();
     auto post_processor = make_post_processor(root, result->id_limit_);
     if (!post_processor) return post_processor.error();
     result->post_processor_ = std::move(*post_processor);
-    const base::Status decoder = check_decoder(root);
-    if (!decoder) return decoder.error();
+    auto decoders = make_decoders(root);
+    if (!decoders) return decoders.error();
+    result->decoders_ = std::move(*decoders);
 
     // A normalized added token may hold white space, so then no text is cut there.
-    result->chunked_ = result->normalizer_ != nullptr && result->pre_tokenizer_ != nullptr &&
-                       result->pre_tokenizer_->splits_at_white_space() &&
-                       result->added_normalized_.empty();
+    result->chunked_ = result->normalizer_ != nullptr && stages.size() == 1 &&
+                       stages[0]->splits_at_white_space() && result->added_normalized_.empty();
+    result->asks_for_start_ = std::any_of(
+        stages.begin(), stages.end(), [](const auto& stage) { return stage->asks_for_start(); });
     return std::unique_ptr<Tokenizer>(std::move(result));
   }
 
@@ -119,6 +124,28 @@ class Pipeline final : public Tokenizer {
     return out;
   }
 
+  [[nodiscard]] base::Result<std::string> decode(std::span<const std::uint32_t> ids,
+                                                 bool skip_special) const override {
+    std::vector<std::string> pieces;
+    for (const std::uint32_t id : ids) {
+      const auto added = added_by_id_.find(id);
+      if (added != added_by_id_.end()) {
+        if (!skip_special || !added->second.special) pieces.push_back(added->second.content);
+      } else if (const auto piece = algorithm_->piece_of(id)) {
+        pieces.emplace_back(*piece);
+      }
+    }
+    for (const auto& decoder : decoders_) {
+      if (!decoder->decode(pieces)) return too_slow();
+    }
+    std::string text;
+    for (std::size_t i = 0; i < pieces.size(); ++i) {
+      if (decoders_.empty() && i > 0) text += ' ';
+      text += pieces[i];
+    }
+    return text;
+  }
+
   [[nodiscard]] std::size_t vocabulary_size() const override { return id_limit_; }
   [[nodiscard]] std::size_t special_tokens() const override {
     return post_processor_ == nullptr ? 0 : post_processor_->added();
@@ -153,8 +180,11 @@ class Pipeline final : public Tokenizer {
     std::size_t ids_max = 0;
     std::vector<std::uint32_t> ids;  // stops growing once there are more than ids_max
     std::string normal;              // the normal form of the current chunk
+    std::vector<Cursor> cursors;     // one per pre-tokenizer
+    bool failed = false;             // a normalizer or a pattern gave up
 
-    [[nodiscard]] bool full() const { return ids.size() > ids_max; }
+    // Whether there is nothing more to do.
+    [[nodiscard]] bool over() const { return failed || ids.size() > ids_max; }
   };
 
   base::Status read_added(const Section& root) {
@@ -163,6 +193,7 @@ class Pipeline final : public Tokenizer {
     id_limit_ = algorithm_->id_limit();
     for (AddedToken token : *tokens) {
       id_limit_ = std::max(id_limit_, std::size_t{token.id} + 1);
+      added_by_id_.emplace(token.id, token);
       if (!token.normalized) {
         added_.add(token);  // contents are unique
         continue;
@@ -170,7 +201,7 @@ class Pipeline final : public Tokenizer {
       const std::string name = files::in_quotes(token.content);
       if (normalizer_ != nullptr) {
         std::string normal;
-        normalizer_->normalize(token.content, normal);
+        if (!normalizer_->normalize(token.content, normal)) return too_slow();
         token.content = std::move(normal);
       }
       if (token.content.empty() || !added_normalized_.add(token)) {
@@ -192,75 +223,127 @@ class Pipeline final : public Tokenizer {
     }
     Work work;
     work.ids_max = ids_max;
+    work.cursors.resize(pre_tokenizers_.size());
     AddedTokenFinder::Walk walk(added_, text);
     AddedTokenFinder::Found found;
     std::size_t done = 0;
-    while (!work.full() && walk.next(found)) {
+    while (!work.over() && walk.next(found)) {
       // Behind white space that the token before took along there may be nothing between them.
-      if (done < found.begin) encode_segment(text.substr(done, found.begin - done), work);
-      if (!work.full()) work.ids.push_back(found.id);
+      if (done < found.begin)
+        encode_segment(text.substr(done, found.begin - done), done == 0, work);
+      if (!work.over()) work.ids.push_back(found.id);
       done = found.end;
     }
-    if (!work.full() && done < text.size()) encode_segment(text.substr(done), work);
+    if (!work.over() && done < text.size()) encode_segment(text.substr(done), done == 0, work);
+    if (work.failed) return too_slow();
 
-    truncated = work.full();
+    truncated = work.ids.size() > ids_max;
     if (truncated) work.ids.resize(ids_max);
     return std::move(work.ids);
   }
 
-  // A stretch of text without added tokens of the kind that is not normalized.
-  void encode_segment(std::string_view segment, Work& work) const {
+  // A stretch of text without added tokens of the kind that is not normalized. `begins_text`: the
+  // text starts with it.
+  void encode_segment(std::string_view segment, bool begins_text, Work& work) const {
     if (normalizer_ == nullptr) {
-      encode_normal(segment, work);
+      encode_normal(segment, begins_text, work);
       return;
     }
-    while (!segment.empty() && !work.full()) {
+    if (begins_text && asks_for_start_) begins_text = keeps_first(segment);
+    while (!segment.empty() && !work.over()) {
       const std::size_t size = chunked_
                                    ? normalizer_->cut(segment, std::min(kChunkSize, segment.size()))
                                    : segment.size();
       work.normal.clear();
-      normalizer_->normalize(segment.substr(0, size), work.normal);
-      encode_normal(work.normal, work);
+      if (!normalizer_->normalize(segment.substr(0, size), work.normal)) work.failed = true;
+      if (!work.over()) encode_normal(work.normal, begins_text, work);
       segment.remove_prefix(size);
+      begins_text = false;
     }
   }
 
-  void encode_normal(std::string_view normal, Work& work) const {
+  // Whether the normal form still has the first character: to the reference library a word that
+  // starts behind one that was dropped does not start the text.
+  [[nodiscard]] bool keeps_first(std::string_view segment) const {
+    std::size_t second = 0;
+    skip(segment, second);
+    std::string whole;
+    std::string rest;
+    return !normalizer_->normalize(segment, whole) ||
+           !normalizer_->normalize(segment.substr(second), rest) || whole != rest;
+  }
+
+  void encode_normal(std::string_view normal, bool begins_text, Work& work) const {
     if (added_normalized_.empty()) {
-      encode_words(normal, work);
+      encode_words(normal, begins_text, work);
       return;
     }
     AddedTokenFinder::Walk walk(added_normalized_, normal);
     AddedTokenFinder::Found found;
     std::size_t done = 0;
-    while (!work.full() && walk.next(found)) {
-      if (done < found.begin) encode_words(normal.substr(done, found.begin - done), work);
-      if (!work.full()) work.ids.push_back(found.id);
+    while (!work.over() && walk.next(found)) {
+      if (done < found.begin) {
+        encode_words(normal.substr(done, found.begin - done), begins_text && done == 0, work);
+      }
+      if (!work.over()) work.ids.push_back(found.id);
       done = found.end;
     }
-    if (!work.full() && done < normal.size()) encode_words(normal.substr(done), work);
+    if (!work.over() && done < normal.size()) {
+      encode_words(normal.substr(done), begins_text && done == 0, work);
+    }
   }
 
-  void encode_words(std::string_view text, Work& work) const {
-    if (pre_tokenizer_ == nullptr) {
-      if (!text.empty()) algorithm_->encode(text, work.ids);
+  // Each pre-tokenizer takes its pieces from the words of the one before it; the last one's words
+  // are encoded as they come.
+  void encode_words(std::string_view text, bool begins_text, Work& work) const {
+    if (text.empty()) return;
+    if (pre_tokenizers_.empty()) {
+      algorithm_->encode(text, work.ids_max, work.ids);
       return;
     }
-    while (!work.full()) {
-      const std::string_view word = pre_tokenizer_->next(text);
-      if (word.empty()) return;
-      algorithm_->encode(word, work.ids);
+    const std::size_t last = pre_tokenizers_.size() - 1;
+    std::size_t stage = 0;
+    begin_piece(stage, text, begins_text, work);
+    while (!work.over()) {
+      Cursor& cursor = work.cursors[stage];
+      const std::string_view word = pre_tokenizers_[stage]->next(cursor);
+      if (cursor.failed) {
+        work.failed = true;
+      } else if (word.empty()) {
+        if (stage == 0) return;
+        --stage;
+      } else if (stage == last) {
+        algorithm_->encode(word, work.ids_max, work.ids);
+      } else {
+        const bool at_start = cursor.begins_text && word.data() == cursor.text.data();
+        begin_piece(++stage, word, at_start, work);
+      }
     }
   }
 
-  std::unique_ptr<Normalizer> normalizer_;       // nullptr: none
-  std::unique_ptr<PreTokenizer> pre_tokenizer_;  // nullptr: none
+  void begin_piece(std::size_t stage, std::string_view piece, bool begins_text, Work& work) const {
+    work.cursors[stage].reset(piece, begins_text);
+    pre_tokenizers_[stage]->start(work.cursors[stage]);
+  }
+
+  static base::Error too_slow() {
+    return base::Error{
+        base::Code::kInvalid,
+        "the text takes a pattern of the tokenizer too many steps, or grows too much "
+        "when it is normalized: send a shorter one"};
+  }
+
+  std::unique_ptr<Normalizer> normalizer_;  // nullptr: none
+  PreTokenizers pre_tokenizers_;            // each works on the words of the one before
   std::unique_ptr<Algorithm> algorithm_;
   std::unique_ptr<PostProcessor> post_processor_;  // nullptr: none
-  AddedTokenFinder added_;                         // looked for in the text as it came
-  AddedTokenFinder added_normalized_;              // looked for behind the normalizer
+  Decoders decoders_;
+  std::unordered_map<std::uint32_t, AddedToken> added_by_id_;
+  AddedTokenFinder added_;             // looked for in the text as it came
+  AddedTokenFinder added_normalized_;  // looked for behind the normalizer
   std::size_t id_limit_ = 0;
-  bool chunked_ = false;  // long segments may be cut at white space
+  bool chunked_ = false;         // long segments may be cut at white space
+  bool asks_for_start_ = false;  // it matters whether a word starts the text
 };
 
 }  // namespace

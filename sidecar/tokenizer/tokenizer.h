@@ -1,6 +1,6 @@
 // Text to token ids, exactly as Hugging Face's tokenizers does it for the same tokenizer.json.
 //
-//   normalizer -> pre-tokenizer -> model (WordPiece) -> truncation -> post-processor (template)
+//   normalizer -> pre-tokenizer -> model (WordPiece, Unigram, BPE) -> truncation -> post-processor
 //
 // A tokenizer is read-only after load: any number of threads may call encode.
 #pragma once
@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,6 +46,11 @@ class Tokenizer {
   // Ids for one text without special tokens and without a limit: what cutting a long text into
   // parts starts from.
   [[nodiscard]] virtual base::Result<Encoding> encode_plain(std::string_view text) const = 0;
+
+  // The text that ids stand for; `skip_special` leaves special tokens out. Ids that are not in the
+  // vocabulary are left out, too.
+  [[nodiscard]] virtual base::Result<std::string> decode(std::span<const std::uint32_t> ids,
+                                                         bool skip_special) const = 0;
 
   [[nodiscard]] virtual std::size_t vocabulary_size() const = 0;  // the largest id + 1
   // How many special tokens are added to one text, and to a pair of texts.

@@ -123,6 +123,50 @@ std::vector<std::uint8_t> build_facts() {
   return facts;
 }
 
+bool plain_is_mark(utf8proc_category_t category) {
+  return category == UTF8PROC_CATEGORY_MN || category == UTF8PROC_CATEGORY_MC ||
+         category == UTF8PROC_CATEGORY_ME;
+}
+
+std::vector<std::uint8_t> build_regex_classes() {
+  std::vector<std::uint8_t> classes(kCodePoints);
+  for (char32_t c = 0; c < kCodePoints; ++c) {
+    // "Lu", "Nd", ...: the first letter names the class.
+    switch (utf8proc_category_string(signed_form(c))[0]) {
+      case 'L':
+        classes[c] = kRegexLetter;
+        break;
+      case 'N':
+        classes[c] = kRegexNumber;
+        break;
+      case 'P':
+        classes[c] = kRegexPunctuation;
+        break;
+      case 'S':
+        classes[c] = kRegexSymbol;
+        break;
+      case 'M':
+        classes[c] = kRegexMark;
+        break;
+      default:
+        break;
+    }
+  }
+  const UnicodePins& pins = unicode_pins();
+  for (const auto& [ranges, its_class] :
+       {std::pair{pins.regex_letters, kRegexLetter}, std::pair{pins.regex_numbers, kRegexNumber},
+        std::pair{pins.regex_punctuation, kRegexPunctuation},
+        std::pair{pins.regex_symbols, kRegexSymbol}, std::pair{pins.regex_marks, kRegexMark}}) {
+    for (const Range& range : ranges) {
+      for (char32_t c = range.first; c <= range.last; ++c) classes[c] ^= its_class;
+    }
+  }
+  for (const Range& range : kWhiteSpaces) {
+    for (char32_t c = range.first; c <= range.last; ++c) classes[c] |= kRegexSpace;
+  }
+  return classes;
+}
+
 }  // namespace
 
 const std::vector<std::uint8_t>& unicode_facts() {
@@ -156,6 +200,66 @@ CodePoints decompose(char32_t code_point) {
     result.values[i] = static_cast<char32_t>(parts[i]);
   }
   return result;
+}
+
+void append_compatible(char32_t code_point, std::u32string& out) {
+  if (contains(unicode_pins().atoms, code_point) ||
+      contains(unicode_pins().compatibility_atoms, code_point)) {
+    const CodePoints parts = decompose(code_point);
+    out.append(parts.begin(), parts.end());
+    return;
+  }
+  std::array<utf8proc_int32_t, 32> parts{};
+  int boundary = 0;
+  const utf8proc_ssize_t count = utf8proc_decompose_char(
+      signed_form(code_point), parts.data(), parts.size(),
+      static_cast<utf8proc_option_t>(UTF8PROC_DECOMPOSE | UTF8PROC_COMPAT), &boundary);
+  CHECK(count >= 1 && static_cast<std::size_t>(count) <= parts.size());
+  for (std::size_t i = 0; i < static_cast<std::size_t>(count); ++i) {
+    out.push_back(static_cast<char32_t>(parts[i]));
+  }
+}
+
+bool composes_again(char32_t code_point) {
+  const CodePoints parts = decompose(code_point);
+  std::array<utf8proc_int32_t, 8> text{};
+  for (std::size_t i = 0; i < parts.count; ++i) text[i] = signed_form(parts.values[i]);
+  const utf8proc_ssize_t size =
+      utf8proc_normalize_utf32(text.data(), static_cast<utf8proc_ssize_t>(parts.count),
+                               static_cast<utf8proc_option_t>(UTF8PROC_STABLE | UTF8PROC_COMPOSE));
+  return size == 1 && text[0] == signed_form(code_point);
+}
+
+bool is_numeric(char32_t code_point) {
+  const utf8proc_category_t category = utf8proc_category(signed_form(code_point));
+  const bool number = category == UTF8PROC_CATEGORY_ND || category == UTF8PROC_CATEGORY_NL ||
+                      category == UTF8PROC_CATEGORY_NO;
+  return number != contains(unicode_pins().numeric, code_point);
+}
+
+bool is_mark(char32_t code_point) {
+  return plain_is_mark(utf8proc_category(signed_form(code_point))) !=
+         contains(unicode_pins().marks, code_point);
+}
+
+const std::vector<std::uint8_t>& regex_classes() {
+  static const std::vector<std::uint8_t> classes = build_regex_classes();
+  return classes;
+}
+
+bool stands_alone(char32_t code_point) {
+  switch (utf8proc_get_property(signed_form(code_point))->boundclass) {
+    case UTF8PROC_BOUNDCLASS_OTHER:
+    case UTF8PROC_BOUNDCLASS_LV:
+    case UTF8PROC_BOUNDCLASS_LVT:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool cluster_ends(char32_t before, char32_t behind, std::int32_t& state) {
+  return utf8proc_grapheme_break_stateful(signed_form(before), signed_form(behind), &state) != 0;
 }
 
 std::uint8_t combining_class(char32_t code_point) {

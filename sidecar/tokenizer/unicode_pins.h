@@ -30,7 +30,16 @@ struct UnicodePins {
   std::span<const Range> nonspacing;   // the same for "nonspacing mark"
   std::span<const Range> starters;     // combining class 0
   std::span<const Range> atoms;        // do not decompose
-  std::span<const Range> word;         // unicode.cc's rule for word characters is wrong
+  std::span<const Range> compatibility_atoms;  // have no compatibility decomposition of their own
+  std::span<const Range> word;                 // unicode.cc's rule for word characters is wrong
+  std::span<const Range> numeric;  // utf8proc's answer to "a number of any kind" is wrong
+  std::span<const Range> marks;    // the same for "a mark of any kind"
+  // The same for \p{L}, N, P, S and M of regular expressions, whose tables are newer.
+  std::span<const Range> regex_letters;
+  std::span<const Range> regex_numbers;
+  std::span<const Range> regex_punctuation;
+  std::span<const Range> regex_symbols;
+  std::span<const Range> regex_marks;
   std::span<const LowerPin> lower;
 };
 

@@ -37,7 +37,18 @@ namespace nacelle::tokenizer {
   return code_point;
 }
 
+// Moves `offset` behind the character there.
+inline void skip(std::string_view text, std::size_t& offset) {
+  do {
+    ++offset;
+  } while (offset < text.size() && is_continuation(text[offset]));
+}
+
 // Appends one code point.
 void append(std::string& out, char32_t code_point);
+
+// `bytes` with U+FFFD in place of each longest beginning of a character that does not go on, and of
+// each byte that begins none.
+std::string replace_invalid_utf8(std::string_view bytes);
 
 }  // namespace nacelle::tokenizer

@@ -41,6 +41,18 @@ class Vocabulary {
   [[nodiscard]] bool longest(std::uint32_t node, std::string_view text, std::size_t offset,
                              Match& match) const;
 
+  // The node that one more character leads to, kNone when no piece goes on so. `id` becomes that of
+  // the piece that ends there, or kNone.
+  [[nodiscard]] std::uint32_t step(std::uint32_t node, char32_t code_point,
+                                   std::uint32_t& id) const {
+    const Edge& edge = table_[slot(node, code_point)];
+    id = kNone;
+    if (edge.key == kFree) return kNone;
+    id = edge.id;
+    return edge.child;
+  }
+
+  [[nodiscard]] bool is_full() const { return edges_ == kNodesMax; }
   [[nodiscard]] std::size_t piece_count() const { return pieces_; }
   [[nodiscard]] std::size_t node_count() const { return edges_ + 1; }
 

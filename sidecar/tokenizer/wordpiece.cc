@@ -5,6 +5,7 @@
 // Google's BERT: https://github.com/google-research/bert (tokenization). One walk of the trie per
 // piece; a word has at most `max_input_chars_per_word` characters.
 #include "sidecar/tokenizer/component.h"
+#include "sidecar/tokenizer/pieces.h"
 #include "sidecar/tokenizer/utf8.h"
 #include "sidecar/tokenizer/vocabulary.h"
 
@@ -29,7 +30,7 @@ class WordPiece final : public Algorithm {
     if (!chars_max) return chars_max.error();
 
     auto result = std::make_unique<WordPiece>();
-    const base::Status read = result->read_vocabulary(section);
+    const base::Status read = result->read(section);
     if (!read) return read.error();
     const auto unknown_id = result->vocabulary_.find(*unknown);
     if (!unknown_id) {
@@ -41,7 +42,8 @@ class WordPiece final : public Algorithm {
     return std::unique_ptr<Algorithm>(std::move(result));
   }
 
-  void encode(std::string_view word, std::vector<std::uint32_t>& ids) const override {
+  void encode(std::string_view word, std::size_t /*ids_max*/,
+              std::vector<std::uint32_t>& ids) const override {
     if (is_too_long(word)) {
       ids.push_back(unknown_id_);
       return;
@@ -64,35 +66,20 @@ class WordPiece final : public Algorithm {
   [[nodiscard]] std::optional<std::uint32_t> id_of(std::string_view piece) const override {
     return vocabulary_.find(piece);
   }
-  [[nodiscard]] std::size_t id_limit() const override { return id_limit_; }
+  [[nodiscard]] std::optional<std::string_view> piece_of(std::uint32_t id) const override {
+    return pieces_.piece(id);
+  }
+  [[nodiscard]] std::size_t id_limit() const override { return pieces_.id_limit(); }
 
  private:
-  base::Status read_vocabulary(const Section& section) {
-    const auto vocabulary = section.object("vocab");
-    if (!vocabulary) return vocabulary.error();
-    // Which ids are taken, grown to the largest seen; at most kIdMax + 1 bits.
-    std::vector<bool> taken;
-    for (const auto& [piece, value] : vocabulary->json().items()) {
-      const std::string name = files::in_quotes(piece);
-      if (piece.empty()) return vocabulary->error("holds an empty piece");
-      if (!value.is_number_unsigned() || value.get<std::uint64_t>() > kIdMax) {
-        return vocabulary->error("the id of " + name + " is not a whole number from 0 to " +
-                                 std::to_string(kIdMax));
-      }
-      const auto id = static_cast<std::uint32_t>(value.get<std::uint64_t>());
-      if (id >= taken.size()) taken.resize(std::size_t{id} + 1);
-      if (taken[id]) {
-        return vocabulary->error("two pieces have the id " + std::to_string(id) + "; one is " +
-                                 name);
-      }
-      taken[id] = true;
-      // Keys are unique already, so only the size can be the reason.
-      if (!vocabulary_.add(piece, id)) {
-        return vocabulary->error("has more than " + std::to_string(Vocabulary::kNodesMax) +
-                                 " distinct beginnings of pieces");
-      }
+  base::Status read(const Section& section) {
+    const base::Status status = read_vocabulary(section, pieces_);
+    if (!status) return status;
+    pieces_.each([&](std::uint32_t id, std::string_view piece) { vocabulary_.add(piece, id); });
+    if (vocabulary_.is_full()) {
+      return section.error("vocab", "has more than " + std::to_string(Vocabulary::kNodesMax) +
+                                        " distinct beginnings of pieces");
     }
-    id_limit_ = taken.size();
     return base::ok();
   }
 
@@ -105,11 +92,11 @@ class WordPiece final : public Algorithm {
     return false;
   }
 
+  Pieces pieces_;
   Vocabulary vocabulary_;
   std::uint32_t continuing_ = Vocabulary::kNone;  // the node behind the prefix
   std::uint32_t unknown_id_ = 0;
   std::uint32_t chars_max_ = 0;
-  std::size_t id_limit_ = 0;
 };
 
 }  // namespace

@@ -125,7 +125,8 @@ def settings(base):
 
 
 def merge(target, patch):
-    if not isinstance(patch, dict):
+    # A part with its type takes the place of the one before, whatever that held.
+    if not isinstance(patch, dict) or "type" in patch:
         return patch
     result = dict(target) if isinstance(target, dict) else {}
     for key, value in patch.items():

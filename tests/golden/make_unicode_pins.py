@@ -11,9 +11,10 @@ for the test a digest of what the library answers in every block of 4096 code po
 import ctypes
 import json
 import pathlib
+import re
 
 import tokenizers
-from tokenizers import AddedToken, Tokenizer, models, normalizers, pre_tokenizers
+from tokenizers import AddedToken, Regex, Tokenizer, models, normalizers, pre_tokenizers
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BLOCK = 4096
@@ -24,7 +25,7 @@ for name in ("utf8proc_version", "utf8proc_unicode_version", "utf8proc_category_
 utf8proc.utf8proc_decompose_char.restype = ctypes.c_ssize_t
 # utf8proc_property_t begins with two int16: the category and the combining class.
 utf8proc.utf8proc_get_property.restype = ctypes.POINTER(ctypes.c_int16)
-DECOMPOSE = 1 << 4
+DECOMPOSE, COMPAT = 1 << 4, 1 << 2
 
 
 def bert(**options):
@@ -35,7 +36,10 @@ def bert(**options):
 CLEAN, CHINESE = bert(clean_text=True), bert(handle_chinese_chars=True)
 STRIP, LOWER = bert(strip_accents=True), bert(lowercase=True)
 UNCASED = bert(clean_text=True, handle_chinese_chars=True, strip_accents=True, lowercase=True)
-NFD = normalizers.NFD()
+NFC, NFD = normalizers.NFC(), normalizers.NFD()
+NFKC, NFKD = normalizers.NFKC(), normalizers.NFKD()
+NMT, ACCENTS = normalizers.Nmt(), normalizers.StripAccents()
+DIGITS = pre_tokenizers.Digits(individual_digits=False)
 WORDS = pre_tokenizers.BertPreTokenizer()
 
 # A token that must be a whole word tells what the library takes for a word character.
@@ -49,10 +53,10 @@ def category(c):
     return utf8proc.utf8proc_category_string(c).decode()
 
 
-def decomposed(c):
+def decomposed(c, options=DECOMPOSE):
     out = (ctypes.c_int32 * 32)()
     boundary = ctypes.c_int(0)
-    count = utf8proc.utf8proc_decompose_char(c, out, 32, DECOMPOSE, ctypes.byref(boundary))
+    count = utf8proc.utf8proc_decompose_char(c, out, 32, options, ctypes.byref(boundary))
     return "".join(map(chr, out[:count]))
 
 
@@ -79,6 +83,13 @@ def reorders(c):
     return NFD.normalize_str(after) != after or NFD.normalize_str(before) != before
 
 
+def regex_class(name):
+    """The code points that a class has in the library's regular expressions."""
+    others = normalizers.Replace(Regex(f"[^\\p{{{name}}}]+"), "")
+    return {ord(c) for b in range(0, len(CODE_POINTS), BLOCK)
+            for c in others.normalize_str("".join(map(chr, CODE_POINTS[b:b + BLOCK])))}
+
+
 def ranges(code_points):
     out = []
     for c in sorted(code_points):
@@ -98,6 +109,10 @@ def digest(text):
 
 ascii_punctuation = set("!\"#$%&'()*+,-./:;<=>?@[\\]^_`{|}~")
 other, punctuation, nonspacing, starters, atoms, lower, word = [], [], [], [], [], [], []
+compatibility_atoms, numeric, marks = [], [], []
+regex = {name: regex_class(name) for name in "LNPSM"}
+regex_pins = {name: [c for c in CODE_POINTS if (c in regex[name]) != (category(c)[0] == name)]
+              for name in regex}
 blocks = {}
 for c in CODE_POINTS:
     s = chr(c)
@@ -110,6 +125,15 @@ for c in CODE_POINTS:
         "uncased": UNCASED.normalize_str(s),
         "words": kind(c),
         "word": "w" if is_word(c) else "-",
+        "numeric": "n" if len(DIGITS.pre_tokenize_str(f"a{s}b")) != 1 else "-",
+        "nfc": NFC.normalize_str(s),
+        "nfd": NFD.normalize_str(s),
+        "nfkc": NFKC.normalize_str(s),
+        "nfkd": NFKD.normalize_str(s),
+        "nfc of nfd": NFC.normalize_str(NFD.normalize_str(s)),
+        "nmt": NMT.normalize_str(s),
+        "accents": ACCENTS.normalize_str(s),
+        "regex": "".join(name for name in regex if c in regex[name]),
     }
     for name, answer in answers.items():
         blocks.setdefault(name, {}).setdefault(c // BLOCK, []).append(answer)
@@ -121,7 +145,14 @@ for c in CODE_POINTS:
         punctuation.append(c)
     if (answers["strip"] == "") != (cat == "Mn"):
         nonspacing.append(c)
-    nfd = NFD.normalize_str(s)
+    if (answers["accents"] == "") != (cat[0] == "M"):
+        marks.append(c)
+    nfd = answers["nfd"]
+    if answers["nfkd"] != decomposed(c, DECOMPOSE | COMPAT):
+        assert answers["nfkd"] == nfd, hex(c)
+        compatibility_atoms.append(c)
+    if (answers["numeric"] == "n") != (cat[0] == "N"):
+        numeric.append(c)
     if nfd != decomposed(c):
         assert nfd == s, hex(c)
         atoms.append(c)
@@ -158,7 +189,15 @@ constexpr Range kPunctuation[] = {{PUNCTUATION}};
 constexpr Range kNonspacing[] = {{NONSPACING}};
 constexpr Range kStarters[] = {{STARTERS}};
 constexpr Range kAtoms[] = {{ATOMS}};
+constexpr Range kCompatibilityAtoms[] = {{COMPATIBILITY}};
 constexpr Range kWord[] = {{WORD}};
+constexpr Range kNumeric[] = {{NUMERIC}};
+constexpr Range kMarks[] = {{MARKS}};
+constexpr Range kRegexLetters[] = {{REGEX_L}};
+constexpr Range kRegexNumbers[] = {{REGEX_N}};
+constexpr Range kRegexPunctuation[] = {{REGEX_P}};
+constexpr Range kRegexSymbols[] = {{REGEX_S}};
+constexpr Range kRegexMarks[] = {{REGEX_M}};
 constexpr LowerPin kLower[] = {{LOWER}};
 
 }}  // namespace
@@ -169,7 +208,15 @@ const UnicodePins& unicode_pins() {{
                                         .nonspacing = kNonspacing,
                                         .starters = kStarters,
                                         .atoms = kAtoms,
+                                        .compatibility_atoms = kCompatibilityAtoms,
                                         .word = kWord,
+                                        .numeric = kNumeric,
+                                        .marks = kMarks,
+                                        .regex_letters = kRegexLetters,
+                                        .regex_numbers = kRegexNumbers,
+                                        .regex_punctuation = kRegexPunctuation,
+                                        .regex_symbols = kRegexSymbols,
+                                        .regex_marks = kRegexMarks,
                                         .lower = kLower}};
   return kPins;
 }}
@@ -184,7 +231,11 @@ def cells(rows):
 
 for name, rows in (("OTHER", ranges(other)), ("PUNCTUATION", ranges(punctuation)),
                    ("NONSPACING", ranges(nonspacing)), ("STARTERS", ranges(starters)),
-                   ("ATOMS", ranges(atoms)), ("WORD", ranges(word)), ("LOWER", lower_ranges)):
+                   ("ATOMS", ranges(atoms)), ("COMPATIBILITY", ranges(compatibility_atoms)),
+                   ("WORD", ranges(word)), ("NUMERIC", ranges(numeric)), ("MARKS", ranges(marks)),
+                   *((f"REGEX_{name}", ranges(pins)) for name, pins in regex_pins.items()), ("LOWER", lower_ranges)):
+    if not rows:  # an empty array is no C++
+        source = re.sub(rf"constexpr Range (\w+)\[\] = {{{name}}};", r"constexpr std::span<const Range> \1;", source)
     source = source.replace("{" + name + "}", cells(rows))
     print(name, len(rows))
 (ROOT / "sidecar/tokenizer/unicode_pins.cc").write_text(source)

@@ -59,6 +59,10 @@ class Bytes final : public tokenizer::Tokenizer {
     pair->truncated |= rest->truncated;
     return pair;
   }
+  [[nodiscard]] base::Result<std::string> decode(std::span<const std::uint32_t> /*ids*/,
+                                                 bool /*skip_special*/) const override {
+    return base::Error{base::Code::kInvalid, "an echo gives no text"};
+  }
   [[nodiscard]] std::size_t vocabulary_size() const override { return 256; }
   [[nodiscard]] std::size_t special_tokens() const override { return 1; }
   [[nodiscard]] std::size_t special_tokens_of_pair() const override { return 2; }

@@ -29,14 +29,14 @@ const Bad kBad[] = {
     {"an unknown pre-tokenizer", [](Json& j) { j["pre_tokenizer"]["type"] = "Whitespace2"; },
      "pre_tokenizer.type \"Whitespace2\" is not known; known: BertPreTokenizer"},
     {"an unknown model", [](Json& j) { j["model"]["type"] = "Magic"; },
-     "model.type \"Magic\" is not known; known: WordPiece"},
+     "model.type \"Magic\" is not known; known: BPE, Unigram, WordPiece"},
     {"an unknown post-processor", [](Json& j) { j["post_processor"]["type"] = "Foo"; },
-     "post_processor.type \"Foo\" is not known; known: TemplateProcessing"},
+     "post_processor.type \"Foo\" is not known; known: BertProcessing, "},
     {"an unknown decoder",
      [](Json& j) {
        j["decoder"] = {{"type", "Foo"}};
      },
-     "decoder.type \"Foo\" is not known; known: WordPiece"},
+     "decoder.type \"Foo\" is not known; known: BPEDecoder, "},
     {"another version", [](Json& j) { j["version"] = "2.0"; }, "version \"2.0\" is not known"},
     {"an unknown key", [](Json& j) { j["surprise"] = 1; }, "key \"surprise\" is not known"},
     {"an unknown key of the normalizer", [](Json& j) { j["normalizer"]["nfkc"] = true; },

@@ -11,7 +11,7 @@ namespace nacelle::tokenizer {
 files::Json small_tokenizer() { return read_golden(data_path("tokenizers/small/tokenizer.json")); }
 
 files::Json merged(files::Json target, const files::Json& patch) {
-  if (!patch.is_object() || !target.is_object()) return patch;
+  if (!patch.is_object() || !target.is_object() || patch.contains("type")) return patch;
   for (const auto& [key, value] : patch.items()) target[key] = merged(target[key], value);
   return target;
 }

@@ -10,6 +10,7 @@
 
 #include "sidecar/base/check.h"
 #include "sidecar/tokenizer/component.h"
+#include "sidecar/tokenizer/normal_forms.h"
 #include "sidecar/tokenizer/utf8.h"
 #include "tests/tokenizer/fixture.h"
 
@@ -68,7 +69,7 @@ std::function<std::string(char32_t)> normalizer(bool clean_text, bool handle_chi
   const std::shared_ptr<Normalizer> shared = std::move(*made);
   return [shared](char32_t c) {
     std::string out;
-    shared->normalize(text_of(c), out);
+    EXPECT_TRUE(shared->normalize(text_of(c), out));
     return out;
   };
 }
@@ -95,15 +96,68 @@ TEST(Unicode, WordBordersMatchOnEveryCodePoint) {
   ASSERT_TRUE(made);
   expect_blocks("words", [&](char32_t c) -> std::string {
     const std::string text = "a" + text_of(c) + "b";
-    std::string_view rest = text;
+    Cursor cursor;
+    cursor.reset(text, true);
     std::size_t words = 0;
-    while (!(*made)->next(rest).empty()) ++words;
+    while (!(*made)->next(cursor).empty()) ++words;
     return words == 1 ? "-" : words == 2 ? "w" : "p";
   });
 }
 
 TEST(Unicode, WordCharactersMatchOnEveryCodePoint) {
   expect_blocks("word", [](char32_t c) { return is_word(c) ? "w" : "-"; });
+}
+
+TEST(Unicode, NumbersMatchOnEveryCodePoint) {
+  expect_blocks("numeric", [](char32_t c) { return is_numeric(c) ? "n" : "-"; });
+}
+
+TEST(Unicode, ClassesOfRegularExpressionsMatchOnEveryCodePoint) {
+  expect_blocks("regex", [](char32_t c) {
+    std::string names;
+    for (const auto& [name, its_class] :
+         {std::pair{'L', kRegexLetter}, std::pair{'N', kRegexNumber},
+          std::pair{'P', kRegexPunctuation}, std::pair{'S', kRegexSymbol},
+          std::pair{'M', kRegexMark}}) {
+      if ((regex_classes()[c] & its_class) != 0) names += name;
+    }
+    return names;
+  });
+}
+
+std::string normal_form(const std::string& text, Form form) {
+  std::string out;
+  append_normal_form(text, form, out);
+  return out;
+}
+
+TEST(Unicode, NormalFormsMatchOnEveryCodePoint) {
+  for (const auto& [name, form] :
+       {std::pair{"nfc", Form::kNfc}, std::pair{"nfd", Form::kNfd}, std::pair{"nfkc", Form::kNfkc},
+        std::pair{"nfkd", Form::kNfkd}}) {
+    expect_blocks(name, [form = form](char32_t c) { return normal_form(text_of(c), form); });
+  }
+}
+
+TEST(Unicode, WhatIsDecomposedIsComposedAgainOnEveryCodePoint) {
+  expect_blocks("nfc of nfd", [](char32_t c) {
+    return normal_form(normal_form(text_of(c), Form::kNfd), Form::kNfc);
+  });
+}
+
+TEST(Unicode, NmtAndAccentsMatchOnEveryCodePoint) {
+  for (const auto& [name, type, make] :
+       {std::tuple{"nmt", "Nmt", &make_nmt},
+        std::tuple{"accents", "StripAccents", &make_strip_accents}}) {
+    const files::Json json = {{"type", type}};
+    auto made = make(Section(json, "test", "normalizer"));
+    ASSERT_TRUE(made);
+    expect_blocks(name, [&](char32_t c) {
+      std::string out;
+      EXPECT_TRUE((*made)->normalize(text_of(c), out));
+      return out;
+    });
+  }
 }
 
 }  // namespace

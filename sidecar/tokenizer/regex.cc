@@ -1,0 +1,126 @@
+// Regular expressions by Oniguruma, the library that Hugging Face's tokenizers use for them: the
+// same syntax, the same tables of Unicode, the same leftmost match.
+//
+// A hostile expression can take exponential time on a hostile text. One search stops after a number
+// of steps back.
+#include <oniguruma.h>
+
+#include <memory>
+#include <mutex>
+
+#include "sidecar/base/check.h"
+#include "sidecar/tokenizer/split.h"
+#include "sidecar/tokenizer/utf8.h"
+
+namespace nacelle::tokenizer {
+namespace {
+
+constexpr std::size_t kRegexSizeMax = 16384;  // bytes of an expression
+// Steps back of one search, and entries of the matcher's stack, which a step may look through:
+// natural expressions need a few for each character of a word. Together they bound a search to
+// about a second.
+constexpr unsigned long kStepsMax = 100'000;
+constexpr unsigned int kStackMax = 16'384;
+constexpr unsigned int kDepthMax = 250;  // of parentheses
+
+void prepare_library() {
+  static std::once_flag once;
+  std::call_once(once, [] {
+    OnigEncoding encodings[] = {ONIG_ENCODING_UTF8};
+    CHECK(onig_initialize(encodings, 1) == ONIG_NORMAL);
+    onig_set_parse_depth_limit(kDepthMax);
+  });
+}
+
+const OnigUChar* bytes_of(std::string_view text) {
+  // NOLINTNEXTLINE(cppcoreguidelines-pro-type-reinterpret-cast): the library's bytes are unsigned
+  return reinterpret_cast<const OnigUChar*>(text.data());
+}
+
+class Regex final : public Pattern {
+ public:
+  static base::Result<std::unique_ptr<Pattern>> make(const Section& section,
+                                                     std::string_view regex) {
+    if (regex.size() > kRegexSizeMax) {
+      return section.error("Regex", "is longer than " + std::to_string(kRegexSizeMax) + " bytes");
+    }
+    prepare_library();
+    auto result = std::make_unique<Regex>();
+    OnigErrorInfo info{};
+    regex_t* compiled = nullptr;
+    const int code = onig_new(&compiled, bytes_of(regex), bytes_of(regex) + regex.size(),
+                              ONIG_OPTION_NONE, ONIG_ENCODING_UTF8, ONIG_SYNTAX_DEFAULT, &info);
+    if (code != ONIG_NORMAL) {
+      OnigUChar words[ONIG_MAX_ERROR_MESSAGE_LEN];
+      const int size = onig_error_code_to_str(words, code, &info);
+      return section.error("Regex", files::in_quotes(regex) + " is not valid: " +
+                                        std::string(words, words + (size > 0 ? size : 0)));
+    }
+    result->regex_.reset(compiled);
+    return std::unique_ptr<Pattern>(std::move(result));
+  }
+
+  [[nodiscard]] Answer find(std::string_view text, std::size_t from, std::size_t last_end,
+                            Match& match) const override {
+    const Workplace& workplace = this_threads();
+    while (from <= text.size()) {
+      const OnigUChar* const begin = bytes_of(text);
+      const OnigUChar* const end = begin + text.size();
+      const int place =
+          onig_search_with_param(regex_.get(), begin, end, begin + from, end,
+                                 workplace.region.get(), ONIG_OPTION_NONE, workplace.limits.get());
+      if (place == ONIG_MISMATCH) return Answer::kNone;
+      if (place < 0) return Answer::kTooSlow;
+      match = {.begin = static_cast<std::size_t>(workplace.region->beg[0]),
+               .end = static_cast<std::size_t>(workplace.region->end[0])};
+      if (match.end != match.begin || match.end != last_end) return Answer::kFound;
+      // An empty match behind the last one: look one character on.
+      if (from == text.size()) return Answer::kNone;
+      skip(text, from);
+    }
+    return Answer::kNone;
+  }
+
+ private:
+  // What a search needs beside the expression.
+  struct Workplace {
+    struct FreeRegion {
+      void operator()(OnigRegion* region) const { onig_region_free(region, 1); }
+    };
+    struct FreeLimits {
+      void operator()(OnigMatchParam* limits) const { onig_free_match_param(limits); }
+    };
+    std::unique_ptr<OnigRegion, FreeRegion> region{onig_region_new()};
+    std::unique_ptr<OnigMatchParam, FreeLimits> limits{onig_new_match_param()};
+
+    Workplace() {
+      onig_initialize_match_param(limits.get());
+      onig_set_retry_limit_in_match_of_match_param(limits.get(), kStepsMax);
+      onig_set_retry_limit_in_search_of_match_param(limits.get(), kStepsMax);
+      onig_set_match_stack_limit_size_of_match_param(limits.get(), kStackMax);
+    }
+  };
+  static const Workplace& this_threads() {
+    thread_local const Workplace workplace;
+    return workplace;
+  }
+
+  struct Free {
+    void operator()(regex_t* regex) const { onig_free(regex); }
+  };
+  std::unique_ptr<regex_t, Free> regex_;
+};
+
+}  // namespace
+
+base::Result<std::unique_ptr<Pattern>> make_library_regex(const Section& section,
+                                                          std::string_view regex) {
+  return Regex::make(section, regex);
+}
+
+base::Result<std::unique_ptr<Pattern>> make_regex(const Section& section, std::string_view regex) {
+  if (auto known = make_known_pattern(regex)) return known;
+  return Regex::make(section, regex);
+}
+
+}  // namespace nacelle::tokenizer
