@@ -11,11 +11,11 @@ std::vector<Layer> read_post_norm_layers(Weights& weights, const std::string& pr
     const std::string at = prefix + std::to_string(i) + ".";
     const auto name = [&](std::string_view part) { return at + std::string(part); };
     Layer layer;
-    layer.qkv = weights.linear(name(names.attention), names.qkv, width, width);
-    layer.mix = weights.linear(name(names.mix), width, width);
+    layer.qkv = weights.body(name(names.attention), names.qkv, width, width);
+    layer.mix = weights.body(name(names.mix), width, width);
     layer.mix_norm = weights.norm(name(names.mix_norm), width);
-    layer.widen = weights.linear(name(names.widen), config.intermediate, width);
-    layer.narrow = weights.linear(name(names.narrow), width, config.intermediate);
+    layer.widen = weights.body(name(names.widen), config.intermediate, width);
+    layer.narrow = weights.body(name(names.narrow), width, config.intermediate);
     layer.out_norm = weights.norm(name(names.out_norm), width);
     layers.push_back(std::move(layer));
   }

@@ -6,6 +6,10 @@
 //   a layer, norms after       x = norm(x + attend(x));   x = norm(x + feed(x))           BERT
 //   a layer, norms before      x = x + attend(norm(x));   x = x + feed(norm(x))     ModernBERT
 //
+// Each linear layer was packed for fp32, bf16 or int8, and reads its input so: what stands before
+// it writes that directly where it can, else a quantize op stands between. The token vectors
+// between two sublayers, the sums of residuals and the norms are fp32 always.
+//
 // A batch is computed in waves: as many whole sequences as fit kWaveTokens. Sequences do not see
 // each other, so the split changes no bit of the answer; it bounds the workspace, which is
 // allocated once, and keeps a wave's activations in the caches between two ops.
@@ -85,12 +89,24 @@ class Encoder {
 
  private:
   Encoder() = default;
-  void embed(const Packed& batch, std::uint32_t start);
-  void forward_layer(const Layer& layer);
+  // Below, an input is what a linear layer reads: rows in the type that its format asks for.
+  // The token vectors that the first layer starts from, to hidden_; as an input of `next`.
+  kernels::RowsIn embed(const Packed& batch, std::uint32_t start, kernels::LinearFormat next);
+  // From hidden_ and `in`, its input, to hidden_; as an input of `next`.
+  kernels::RowsIn forward_layer(const Layer& layer, kernels::RowsIn in, kernels::LinearFormat next);
   // The attention sublayer of `in`, plus `residual`, to `out`; the same for the feed-forward part.
-  void attend(const Layer& layer, const float* in, const float* residual, float* out);
-  void feed(const Layer& layer, const float* in, const float* residual, float* out);
-  void norm(const float* in, const Norm& by, float* out);
+  void attend(const Layer& layer, kernels::RowsIn in, const float* residual, float* out);
+  void feed(const Layer& layer, kernels::RowsIn in, const float* residual, float* out);
+  // To `out`, and as an input of `next`.
+  kernels::RowsIn norm(const float* in, const Norm& by, float* out, kernels::LinearFormat next);
+
+  // `rows` of `width` as an input of `next`: themselves, or what a quantize op makes of them.
+  kernels::RowsIn narrow(kernels::RowsIn rows, std::uint32_t width, kernels::LinearFormat next);
+  // Where an input of `next` in fewer bits goes, nowhere for kF32, and what is there then. There is
+  // room for one at a time, and no more are alive.
+  [[nodiscard]] kernels::Narrowed narrowed(kernels::LinearFormat next) const;
+  [[nodiscard]] kernels::RowsIn narrowed_or(const float* floats, kernels::LinearFormat next) const;
+
   [[nodiscard]] std::uint32_t tokens() const { return offsets_.back(); }
   [[nodiscard]] std::uint32_t sequences() const {
     return static_cast<std::uint32_t>(offsets_.size() - 1);
@@ -108,6 +124,8 @@ class Encoder {
   kernels::Buffer sum_;     // [tokens, width]  a sublayer's output plus its input, before the norm
   kernels::Buffer normed_;  // [tokens, width]  a sublayer's input, with norms before it
   kernels::Buffer wide_;    // [tokens, ...]    qkv and context, or the feed-forward part's inside
+  kernels::Buffer narrow_;  // [tokens, ...]    an input in bf16, or its codes
+  kernels::Buffer scales_;  // [tokens]         of the codes
 };
 
 }  // namespace nacelle::model

@@ -2,6 +2,7 @@
 // first: config, sentence-transformers' settings, tokenizer, weights.
 #include "sidecar/model/model.h"
 
+#include <algorithm>
 #include <array>
 #include <cstddef>
 #include <utility>
@@ -130,7 +131,23 @@ base::Result<SentenceConfig> read_info(const Folder& folder, const Found& found,
   return sentence;
 }
 
-base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::Backend& backend) {
+// The file that keeps packed weights is named by all that decides its bytes.
+Packing packing_of(const LoadOptions& options, const std::string& digest,
+                   const kernels::Backend& backend) {
+  Packing packing{.precision = options.precision, .only = options.only};
+  if (options.packed_folder.empty() || !options.only.empty()) return packing;
+  constexpr std::size_t kDigits = 32;
+  std::string layout(backend.layout(format_of(options.precision, /*stored_as_int8=*/true)));
+  std::ranges::replace(layout, '/', '-');
+  packing.cache = PackedCache(
+      options.packed_folder,
+      digest.substr(0, kDigits) + "." +
+          std::string(kPrecisionNames[static_cast<std::size_t>(options.precision)]) + "." + layout);
+  return packing;
+}
+
+base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::Backend& backend,
+                                                 const LoadOptions& options) {
   const auto found = find_architecture(folder);
   if (!found) return found.error();
   const Architecture& architecture = *found->architecture;
@@ -147,7 +164,9 @@ base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::
   auto tokenizer = read_tokenizer(folder, config);
   if (!tokenizer) return tokenizer.error();
 
-  auto weights = Weights::open(folder.path, backend);
+  auto digest = store::digest(folder.path);
+  if (!digest) return digest.error();
+  auto weights = Weights::open(folder.path, backend, packing_of(options, *digest, backend));
   if (!weights) return weights.error();
   EncoderWeights encoder_weights = architecture.encoder(*weights, config, fields);
   Classifier classifier;
@@ -158,6 +177,7 @@ base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::
   for (const auto& status : {fields.status(), weights->status()}) {
     if (!status) return status.error();
   }
+  weights->store_packed();
   weights->drop_pages();
 
   auto encoder = Encoder::create(config, std::move(encoder_weights), backend);
@@ -171,9 +191,10 @@ base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::
     if (!allocated) return allocated.error();
     classifier_rows = std::move(*allocated);
   }
-  auto digest = store::digest(folder.path);
-  if (!digest) return digest.error();
   info.digest = std::move(*digest);
+  info.quantized = weights->quantized();
+  info.precision = precision_of(format_of(options.precision, weights->quantized()));
+  info.layers = weights->body_layers();
   info.normalizes = sentence->normalizes();
   info.parameters = weights->parameters() + sentence->parameters();
   info.memory_bytes = weights->memory_bytes() + encoder->workspace_bytes() +
@@ -190,12 +211,13 @@ base::Result<std::unique_ptr<Model>> load_folder(const Folder& folder, kernels::
 
 }  // namespace
 
-base::Result<std::unique_ptr<Model>> load(const std::string& directory, kernels::Backend& backend) {
+base::Result<std::unique_ptr<Model>> load(const std::string& directory, kernels::Backend& backend,
+                                          const LoadOptions& options) {
   const std::string config_path = directory + "/" + store::kConfigFile;
   auto config = files::read_json(config_path, kConfigSizeMax);
   if (!config) return config.error();
   return load_folder({.path = directory, .config_path = config_path, .config = std::move(*config)},
-                     backend);
+                     backend, options);
 }
 
 }  // namespace nacelle::model

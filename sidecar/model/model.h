@@ -16,6 +16,7 @@
 
 #include "kernels/kernels.h"
 #include "sidecar/base/result.h"
+#include "sidecar/model/precision.h"
 #include "sidecar/tokenizer/tokenizer.h"
 
 namespace nacelle::model {
@@ -48,7 +49,11 @@ struct Info {
   std::uint32_t tokens_max = 0;  // per text, special tokens included
   std::uint64_t parameters = 0;
   std::uint64_t memory_bytes = 0;  // packed weights plus workspace, without the file's mapping
-  std::string digest;              // SHA-256 of the files that decide the answers, lower-case hex
+  Precision precision = Precision::kF32;  // of the encoder's linear layers; never kAuto
+  bool quantized = false;                 // the files hold int8 weights
+  // The body's linear layers: the parts of each as the files name them, without ".weight".
+  std::vector<std::vector<std::string>> layers;
+  std::string digest;  // SHA-256 of the files that decide the answers, lower-case hex
 
   [[nodiscard]] bool can(Task task) const {
     return task == Task::kEmbed ? embed_width > 0 : !labels.empty();
@@ -78,9 +83,20 @@ class Model {
   virtual base::Status run(Task task, const Packed& batch, std::span<float* const> rows) = 0;
 };
 
+struct LoadOptions {
+  Precision precision = Precision::kAuto;
+  // A folder that packed weights are kept in, so that they need not be packed at the next load; ""
+  // keeps none.
+  std::string packed_folder = {};
+  // Only the layer with this part, one of Info::layers, has that precision; the others are as kAuto
+  // has them. "": all layers.
+  std::string only = {};
+};
+
 // Loads a Hugging Face directory (config.json, model.safetensors or its shards, tokenizer.json, and
 // sentence-transformers' modules when there are any). `backend` outlives the model. Errors name
 // the file and what to do.
-base::Result<std::unique_ptr<Model>> load(const std::string& directory, kernels::Backend& backend);
+base::Result<std::unique_ptr<Model>> load(const std::string& directory, kernels::Backend& backend,
+                                          const LoadOptions& options = {});
 
 }  // namespace nacelle::model

@@ -125,11 +125,11 @@ EncoderWeights read_encoder(Weights& weights, const EncoderConfig& config, Field
     Layer layer;
     // The tables' norm serves the first layer.
     if (i > 0) layer.mix_norm = weights.norm(at + "attn_norm", width, norm_bias);
-    layer.qkv = weights.linear(at + "attn.Wqkv", 3 * width, width, attention_bias);
-    layer.mix = weights.linear(at + "attn.Wo", width, width, attention_bias);
+    layer.qkv = weights.body(at + "attn.Wqkv", 3 * width, width, attention_bias);
+    layer.mix = weights.body(at + "attn.Wo", width, width, attention_bias);
     layer.out_norm = weights.norm(at + "mlp_norm", width, norm_bias);
-    layer.widen = weights.linear(at + "mlp.Wi", 2 * config.intermediate, width, mlp_bias);
-    layer.narrow = weights.linear(at + "mlp.Wo", width, config.intermediate, mlp_bias);
+    layer.widen = weights.body(at + "mlp.Wi", 2 * config.intermediate, width, mlp_bias);
+    layer.narrow = weights.body(at + "mlp.Wo", width, config.intermediate, mlp_bias);
     layer.rotary = kinds[i];
     // local_attention counts both sides.
     if (kinds[i] == kLocal) layer.window = fields.count("local_attention", 2, kWindowMax, 128) / 2;

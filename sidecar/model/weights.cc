@@ -11,6 +11,7 @@
 #include <utility>
 
 #include "kernels/element.h"
+#include "sidecar/base/log.h"
 #include "sidecar/files/json.h"
 #include "sidecar/model/fields.h"
 #include "sidecar/store/store.h"
@@ -23,9 +24,10 @@ using kernels::ElementType;
 constexpr std::size_t kIndexSizeMax = 16 << 20;  // bytes; a line of 100 for each tensor
 
 std::optional<ElementType> element_type(std::string_view dtype) {
-  if (dtype == "F32") return ElementType::kF32;
-  if (dtype == "F16") return ElementType::kF16;
-  if (dtype == "BF16") return ElementType::kBF16;
+  for (const ElementType type :
+       {ElementType::kF32, ElementType::kF16, ElementType::kBF16, ElementType::kI8}) {
+    if (kernels::element_name(type) == dtype) return type;
+  }
   return std::nullopt;
 }
 
@@ -89,8 +91,10 @@ base::Result<Index> read_index(const std::string& path) {
 
 }  // namespace
 
-base::Result<Weights> Weights::open(const std::string& directory, kernels::Backend& backend) {
+base::Result<Weights> Weights::open(const std::string& directory, kernels::Backend& backend,
+                                    Packing packing) {
   Weights weights;
+  weights.packing_ = std::move(packing);
   weights.backend_ = &backend;
   const std::string index = directory + "/" + store::kWeightsIndexFile;
   std::error_code ignored;
@@ -129,7 +133,7 @@ Weights::Place Weights::look_up(std::string_view name) const {
 }
 
 const files::TensorView* Weights::find(const std::string& name,
-                                       std::span<const std::uint64_t> shape) {
+                                       std::span<const std::uint64_t> shape, bool int8_too) {
   if (error_) return nullptr;
   const auto [file, view] = look_up(name);
   if (view == nullptr) {
@@ -138,12 +142,14 @@ const files::TensorView* Weights::find(const std::string& name,
                                                    shape_text(shape)};
     return nullptr;
   }
-  if (!element_type(view->dtype) || !std::ranges::equal(view->shape, shape)) {
-    error_ = base::Error{base::Code::kInvalid, file->path() + ": tensor \"" + name + "\" at byte " +
-                                                   std::to_string(view->file_offset) +
-                                                   ": expected F32, F16 or BF16 of " + "shape " +
-                                                   shape_text(shape) + ", found " + view->dtype +
-                                                   " of shape " + shape_text(view->shape)};
+  const std::optional<ElementType> type = element_type(view->dtype);
+  if (!type || (*type == ElementType::kI8 && !int8_too) ||
+      !std::ranges::equal(view->shape, shape)) {
+    error_ = base::Error{
+        base::Code::kInvalid,
+        file->path() + ": tensor \"" + name + "\" at byte " + std::to_string(view->file_offset) +
+            ": expected F32, F16" + (int8_too ? ", BF16 or I8" : " or BF16") + " of shape " +
+            shape_text(shape) + ", found " + view->dtype + " of shape " + shape_text(view->shape)};
     return nullptr;
   }
   parameters_ += view->bytes.size() / kernels::element_size(type_of(*view));
@@ -193,34 +199,78 @@ Norm Weights::norm(const std::string& name, std::uint32_t width, Bias bias) {
 
 std::unique_ptr<kernels::PackedLinear> Weights::linear(const std::string& prefix, LayerNames parts,
                                                        std::uint32_t outputs, std::uint32_t inputs,
-                                                       Bias has_bias) {
+                                                       Bias bias) {
+  return pack(prefix, parts, outputs, inputs, bias, /*in_body=*/false);
+}
+
+std::unique_ptr<kernels::PackedLinear> Weights::body(const std::string& prefix, LayerNames parts,
+                                                     std::uint32_t outputs, std::uint32_t inputs,
+                                                     Bias bias) {
+  BodyLayer& layer = body_layers_.emplace_back();
+  for (const std::string_view part : parts) layer.push_back(prefix + std::string(part));
+  return pack(prefix, parts, outputs, inputs, bias, /*in_body=*/true);
+}
+
+std::unique_ptr<kernels::PackedLinear> Weights::pack(const std::string& prefix, LayerNames parts,
+                                                     std::uint32_t outputs, std::uint32_t inputs,
+                                                     Bias has_bias, bool in_body) {
   const std::array<std::uint64_t, 2> shape{outputs, inputs};
   const std::array<std::uint64_t, 1> bias_shape{outputs};
+  const std::array<std::uint64_t, 2> scale_shape{outputs, 1};
   std::vector<const files::TensorView*> views;
   std::vector<float> bias;
+  std::vector<float> scales;
   for (const std::string_view part : parts) {
     const std::string name = prefix + std::string(part);
-    views.push_back(find(name + ".weight", shape));
+    views.push_back(find(name + ".weight", shape, in_body));
     if (views.back() == nullptr) return nullptr;
+    if (type_of(*views.back()) == ElementType::kI8) {
+      const files::TensorView* scale = find(name + ".weight_scale", scale_shape);
+      if (scale == nullptr) return nullptr;
+      append_floats(*scale, scales);
+      parameters_ -= outputs;
+    }
     if (has_bias == Bias::kNone) continue;
     const files::TensorView* bias_view = find(name + ".bias", bias_shape);
     if (bias_view == nullptr) return nullptr;
     append_floats(*bias_view, bias);
   }
+  const auto rows = static_cast<std::uint32_t>(outputs * parts.size());
+  const bool int8 = !scales.empty();
+  quantized_ |= int8;
+  const auto is_part = [&](std::string_view part) {
+    return prefix + std::string(part) == packing_.only;
+  };
+  const bool asked = packing_.only.empty() || std::ranges::any_of(parts, is_part);
+  const kernels::LinearFormat format =
+      in_body ? format_of(asked ? packing_.precision : Precision::kAuto, int8)
+              : kernels::LinearFormat::kF32;
+  const std::string key = prefix + std::string(parts[0]);
+  if (in_body) {
+    if (auto found = packing_.cache.find(key, format, inputs, rows, *backend_)) return found;
+  }
 
   // One part is packed from where it lies. Several are stacked first: as they are when they share a
   // type, as floats when they do not.
   const files::TensorView& first = *views.front();
-  kernels::Tensor stacked{.data = first.bytes.data(),
-                          .type = type_of(first),
-                          .rows = static_cast<std::uint32_t>(outputs * parts.size()),
-                          .columns = inputs};
+  kernels::Tensor stacked{
+      .data = first.bytes.data(), .type = type_of(first), .rows = rows, .columns = inputs};
   std::vector<std::byte> bytes;
   std::vector<float> floats;
   const bool one_type = std::ranges::all_of(
       views, [&](const files::TensorView* view) { return view->dtype == first.dtype; });
   if (!one_type) {
-    for (const files::TensorView* view : views) append_floats(*view, floats);
+    std::size_t scaled = 0;  // rows of codes so far
+    for (const files::TensorView* view : views) {
+      const std::size_t begin = floats.size();
+      append_floats(*view, floats);
+      if (type_of(*view) != ElementType::kI8) continue;
+      for (std::size_t i = begin; i < floats.size(); ++i) {
+        floats[i] *= scales[scaled + (i - begin) / inputs];
+      }
+      scaled += outputs;
+    }
+    scales.clear();
     stacked.data = floats.data();
     stacked.type = ElementType::kF32;
   } else if (views.size() > 1 || !is_aligned(first)) {
@@ -229,14 +279,24 @@ std::unique_ptr<kernels::PackedLinear> Weights::linear(const std::string& prefix
     }
     stacked.data = bytes.data();
   }
-  auto packed = backend_->pack({.weights = stacked, .bias = bias.empty() ? nullptr : bias.data()});
+  auto packed = backend_->pack({.weights = stacked,
+                                .bias = bias.empty() ? nullptr : bias.data(),
+                                .scales = scales.empty() ? nullptr : scales.data(),
+                                .format = format});
   if (!packed) {
-    error_ = packed.error().in("packing " + prefix + std::string(parts[0]));
+    error_ = packed.error().in("packing " + key);
     return nullptr;
   }
-  // Backends pack as floats; what they add to round up is not counted.
-  memory_bytes_ += (std::uint64_t{stacked.rows} * inputs + bias.size()) * sizeof(float);
+  memory_bytes_ += (*packed)->bytes.size();
+  if (in_body) packing_.cache.add(key, (*packed)->bytes);
   return std::move(*packed);
+}
+
+void Weights::store_packed() {
+  if (const base::Status stored = packing_.cache.store(); !stored) {
+    base::log_warn("packed weights cannot be kept: the next start packs them again",
+                   {{"reason", stored.error().message}});
+  }
 }
 
 void Weights::drop_pages() {
