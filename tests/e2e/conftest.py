@@ -52,10 +52,10 @@ class Nacelled:
     ) -> Path:
         """services: in YAML, by name, besides the one called sentiment."""
         path = self.folder / "nacelle.yaml"
-        lines = [f"  {name}: {value}\n" for name, value in (services or {}).items()]
+        others = "".join(f", {name}: {value}" for name, value in (services or {}).items())
         path.write_text(
             f"socket: {self.socket}\ncontrol: {{socket: {self.control}}}\n"
-            f"services:\n  sentiment: {model}\n{''.join(lines)}{more}"
+            f"services: {{sentiment: {model}{others}}}\n{more}"
         )
         return path
 
