@@ -23,13 +23,21 @@ shm::LongInput to_wire(LongInputDefault policy) {
 }
 
 // The model's own prompts and the service's, whose texts win; sorted by name.
-std::vector<Prompt> prompts_of(const Service& service, const model::Info& info) {
+base::Result<std::vector<Prompt>> prompts_of(const Service& service, const model::Info& info) {
   std::vector<Prompt> prompts = service.prompts;
   const auto is_called = [](const std::string& name) {
     return [&name](const Prompt& prompt) { return prompt.name == name; };
   };
   for (const auto& [name, text] : info.prompts) {
-    if (std::ranges::none_of(prompts, is_called(name))) prompts.push_back({name, text});
+    if (std::ranges::any_of(prompts, is_called(name))) continue;
+    if (name.size() > shm::kPromptBytesMax || text.size() > shm::kPromptBytesMax) {
+      return base::Error{base::Code::kTooLarge,
+                         "the model's prompt \"" + name.substr(0, 63) + "\" has " +
+                             std::to_string(std::max(name.size(), text.size())) +
+                             " bytes; the limit is " + std::to_string(shm::kPromptBytesMax) +
+                             ": set another text for it in the service's prompts"};
+    }
+    prompts.push_back({name, text});
   }
   std::ranges::sort(prompts, {}, &Prompt::name);
   return prompts;
@@ -42,7 +50,7 @@ bool LoadedService::answers(shm::Op op) const {
   if (op == shm::Op::kEmbed) return info.can(model::Task::kEmbed);
   if (op == shm::Op::kClassify) return info.can(model::Task::kClassify);
   // A cross-encoder is a classifier of pairs with one label.
-  return op == shm::Op::kRerank && info.can(model::Task::kClassify) && info.labels.size() == 1 &&
+  return op == shm::Op::kRerank && info.reranks &&
          model->tokenizer().special_tokens_of_pair() < info.tokens_max;
 }
 
@@ -83,7 +91,9 @@ base::Result<Services> Services::load(const Config& config, kernels::Backend& ba
     loaded->directory = *std::move(directory);
     loaded->model = *std::move(model);
     loaded->frame = frame_of(loaded->model->tokenizer());
-    loaded->prompts = prompts_of(wanted, loaded->model->info());
+    base::Result<std::vector<Prompt>> prompts = prompts_of(wanted, loaded->model->info());
+    if (!prompts) return prompts.error().in(doing);
+    loaded->prompts = *std::move(prompts);
     const std::string& prompt_default = wanted.prompt_default.empty()
                                             ? loaded->model->info().default_prompt
                                             : wanted.prompt_default;

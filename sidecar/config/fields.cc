@@ -29,8 +29,9 @@ std::vector<Field> fields(Config& c) {
        "The models to serve, each under the name that clients use. In YAML a map of names to "
        "models; as a flag or in the environment name=model,name=model. A model is a path when it "
        "starts with /, ./ or ../, otherwise an entry of the model store. In YAML a name can also "
-       "have a map: model; prompts, a map of names to texts that are put before what is embedded; "
-       "prompt_default, the name of the one for calls that name none; and long_input, what happens "
+       "have a map: model; prompts, a map of names to texts that are put before what is embedded, "
+       "besides the model's own; prompt_default, the name of the one for calls that name none; and "
+       "long_input, what happens "
        "to a text of more tokens than the model takes when the call does not say: truncate (the "
        "default), reject, or chunk_mean, which computes it in parts and answers their mean."},
 

@@ -1,0 +1,97 @@
+// What a service is made of: its model, and what the configuration adds to that.
+#include "sidecar/services.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "sidecar/base/check.h"
+#include "tests/support/data.h"
+#include "tests/support/temp_dir.h"
+
+namespace nacelle::sidecar {
+namespace {
+
+using ::testing::ElementsAre;
+using ::testing::Field;
+using ::testing::HasSubstr;
+
+class ServicesTest : public ::testing::Test {
+ protected:
+  ServicesTest() {
+    auto backend = kernels::create_backend("auto", 1);
+    CHECK(backend.has_value());
+    backend_ = *std::move(backend);
+    std::filesystem::copy(testing::data_path("tiny-bert"), folder_.path(),
+                          std::filesystem::copy_options::recursive);
+    service_ = {.name = "tiny", .model = folder_.path()};
+  }
+  void write_prompts(const std::string& json) const {
+    folder_.write("config_sentence_transformers.json", json);
+  }
+  base::Result<Services> load() {
+    Config config;
+    config.services = {service_};
+    return Services::load(config, *backend_);
+  }
+  std::string complaint() {
+    const auto services = load();
+    return services ? "" : services.error().message;
+  }
+
+  std::unique_ptr<kernels::Backend> backend_;
+  testing::TempDir folder_;
+  Service service_;
+};
+
+TEST_F(ServicesTest, AModelsPromptsAreThereAndTheServicesOwnWin) {
+  write_prompts(R"({"prompts": {"query": "q: ", "passage": "p: "},
+                    "default_prompt_name": "passage"})");
+  service_.prompts = {{"query", "other: "}, {"task", "t: "}};
+  const auto services = load();
+  ASSERT_TRUE(services) << services.error().message;
+  const LoadedService& loaded = services->at(0);
+  EXPECT_THAT(loaded.prompts,
+              ElementsAre(Field(&Prompt::text, "p: "), Field(&Prompt::text, "other: "),
+                          Field(&Prompt::text, "t: ")));
+  EXPECT_EQ(loaded.prompt_default, "p: ");
+
+  service_.prompt_default = "task";
+  EXPECT_EQ(load()->at(0).prompt_default, "t: ");
+  service_.prompt_default = "query";
+  EXPECT_EQ(load()->at(0).prompt_default, "other: ");
+}
+
+TEST_F(ServicesTest, ADefaultPromptMustBeOneOfThem) {
+  service_.prompts = {{"query", "q: "}};
+  service_.prompt_default = "passage";
+  EXPECT_THAT(complaint(), HasSubstr("loading service tiny: prompt_default is \"passage\""));
+}
+
+TEST_F(ServicesTest, AModelsPromptHasALimitThatTheServiceCanMend) {
+  write_prompts(R"({"prompts": {"query": ")" + std::string(4097, 'q') + "\"}}");
+  EXPECT_THAT(complaint(), HasSubstr("the model's prompt \"query\" has 4097 bytes"));
+  service_.prompts = {{"query", "q: "}};
+  EXPECT_EQ(complaint(), "");
+}
+
+TEST_F(ServicesTest, AServiceAnswersWhatItsModelCan) {
+  const auto services = load();
+  ASSERT_TRUE(services) << services.error().message;
+  const LoadedService& encoder = services->at(0);
+  EXPECT_TRUE(encoder.answers(shm::Op::kEmbed));
+  EXPECT_FALSE(encoder.answers(shm::Op::kClassify));
+  EXPECT_FALSE(encoder.answers(shm::Op::kRerank));
+  EXPECT_FALSE(encoder.answers(shm::Op::kPing));
+  service_.model = testing::data_path("tiny-reranker");
+  const auto reranker = load();
+  ASSERT_TRUE(reranker) << reranker.error().message;
+  EXPECT_TRUE(reranker->at(0).answers(shm::Op::kRerank));
+  EXPECT_TRUE(reranker->at(0).answers(shm::Op::kClassify));
+}
+
+}  // namespace
+}  // namespace nacelle::sidecar
