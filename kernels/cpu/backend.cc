@@ -30,8 +30,10 @@ constexpr std::size_t kWeightBytesPerNs = 40;  // read for a few rows
 constexpr std::size_t kScoresPerNs = 25;       // products of attention
 constexpr std::size_t kFloatsPerNs = 10;       // passing through an op that works row by row
 
-// Tasks for each thread, so that one that started late or was interrupted does not hold up all.
+// Tasks for each thread, so that one that started late or was interrupted does not hold up all. A
+// linear layer's are not made shorter than the second: each of them looks at all of its rows first.
 constexpr std::size_t kTasksPerThread = 4;
+constexpr std::size_t kTaskNs = 4'000;
 
 constexpr std::size_t divide_up(std::size_t a, std::size_t b) { return (a + b - 1) / b; }
 
@@ -109,8 +111,10 @@ class CpuBackend final : public Backend {
     const std::size_t time_ns =
         std::max(op.weights->bytes.size() / kWeightBytesPerNs,
                  all.inputs * all.outputs * op.rows / kernel.products_per_ns);
-    const std::size_t groups =
-        is_alone(time_ns) ? 1 : divide_up(kTasksPerThread * pool_->threads(), rows.parts);
+    const std::size_t threads = pool_->threads();
+    const std::size_t tasks =
+        std::max(threads, std::min(kTasksPerThread * threads, time_ns / kTaskNs));
+    const std::size_t groups = is_alone(time_ns) ? 1 : divide_up(tasks, rows.parts);
     const Split panel_groups{
         .count = all.panel_end, .unit = 1, .parts = std::min(groups, all.panel_end)};
     need_scratch(kernel.scratch(kernel.block_rows, all.inputs));

@@ -27,6 +27,7 @@ struct WidenedInt8 : P {
     const auto* codes = static_cast<const std::int8_t*>(static_cast<const void*>(in));
     std::size_t k = 0;
     for (; k + P::kWide <= inputs; k += P::kWide) P::widen(codes + k, words + k);
+    // NOLINTNEXTLINE(bugprone-signed-char-misuse): a code is a number, not a character.
     for (; k < inputs; ++k) words[k] = codes[k];
     if (inputs < 2 * steps) words[inputs] = 0;
   }

@@ -67,7 +67,8 @@ void quantize(const Quantize& op, std::size_t row_begin, std::size_t row_end) {
       continue;
     }
     const auto* in = static_cast<const std::uint16_t*>(op.in.data) + row * op.width;
-    if (op.out.bf16 != nullptr) __builtin_memcpy(op.out.bf16 + row * op.width, in, op.width * 2);
+    if (op.out.bf16 != nullptr)
+      __builtin_memcpy(op.out.bf16 + row * op.width, in, std::size_t{op.width} * 2);
     if (op.out.codes != nullptr) {
       quantize_row<V>(
           op.width, [in](std::size_t i) { return V::load_bf16(in + i); },
