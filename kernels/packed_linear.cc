@@ -79,6 +79,12 @@ PackedWriter::PackedWriter(const PackedLinear& packed) {
 base::Result<std::unique_ptr<PackedLinear>> make_packed(const PackedShape& shape,
                                                         std::uint32_t inputs,
                                                         std::uint32_t outputs) {
+  if (shape.format == LinearFormat::kInt8 && inputs > kInt8InputsMax) {
+    return base::Error{base::Code::kInvalid,
+                       "a linear layer of " + std::to_string(inputs) +
+                           " inputs cannot be packed for int8, which takes at most " +
+                           std::to_string(kInt8InputsMax) + ": pack it for bf16"};
+  }
   const auto parts = parts_of(shape);
   auto memory = allocate_host(parts ? parts->size : SIZE_MAX);
   if (!memory) return memory.error().in("packing a linear layer");

@@ -41,6 +41,9 @@ static_assert(sizeof(PackedHeader) == 128);
 inline constexpr char kPackedMagic[8] = {'N', 'C', 'L', 'P', 'A', 'C', 'K', '1'};
 inline constexpr std::size_t kPackedAlignment = 64;
 
+// So many products of two codes, at most 128 * 128 each, fit 32 bits with their sign.
+inline constexpr std::uint32_t kInt8InputsMax = INT32_MAX / (128 * 128);
+
 // A layout as the parts of a packed layer need it.
 struct PackedShape {
   std::string_view layout;  // at most 63 characters

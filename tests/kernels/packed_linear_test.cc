@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <cstring>
+#include <vector>
 
 #include "kernels/cpu/targets.h"
 #include "tests/kernels/support.h"
@@ -130,6 +131,31 @@ TEST_P(Packed, AnotherFormatsBytesAreRefused) {
   const Copy copy = copy_of(*pack(LinearFormat::kF32));
   EXPECT_NE(refusal(LinearFormat::kInt8, kInputs, kOutputs, copy.bytes()), "");
   EXPECT_NE(refusal(LinearFormat::kBF16, kInputs, kOutputs, copy.bytes()), "");
+}
+
+TEST_P(Packed, Int8SumsThatCouldLeave32BitsAreRefused) {
+  const std::vector<std::int8_t> codes(kInt8InputsMax + 1, std::int8_t{-128});
+  const float scale = 1.0F;
+  LinearWeights layer{.weights = {.data = codes.data(),
+                                  .type = ElementType::kI8,
+                                  .rows = 1,
+                                  .columns = kInt8InputsMax},
+                      .scales = &scale,
+                      .format = LinearFormat::kInt8};
+  const auto packed = backend_->pack(layer);
+  ASSERT_TRUE(packed);
+  float out = 0;
+  backend_->linear({.in = RowsIn::codes(codes.data(), &scale),
+                    .weights = packed->get(),
+                    .out = &out,
+                    .rows = 1});
+  EXPECT_EQ(out, static_cast<float>(16384.0 * kInt8InputsMax));
+
+  layer.weights.columns = kInt8InputsMax + 1;
+  const auto refused = backend_->pack(layer);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, base::Code::kInvalid);
+  EXPECT_THAT(refused.error().message, HasSubstr("131071"));
 }
 
 INSTANTIATE_TEST_SUITE_P(All, Packed, testing::ValuesIn(test::all_backend_names()),
