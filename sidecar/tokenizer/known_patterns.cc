@@ -3,6 +3,8 @@
 //
 // Classes of characters are those of the library inside of Hugging Face's tokenizers, which is
 // newer than Debian's (see unicode_pins.h).
+#include <algorithm>
+
 #include "sidecar/tokenizer/split.h"
 #include "sidecar/tokenizer/unicode.h"
 #include "sidecar/tokenizer/utf8.h"
@@ -159,6 +161,15 @@ std::size_t gpt4(const Reader& reader, std::size_t begin, int digits_max) {
 std::size_t qwen2(const Reader& reader, std::size_t begin) { return gpt4(reader, begin, 1); }
 std::size_t llama3(const Reader& reader, std::size_t begin) { return gpt4(reader, begin, 3); }
 
+std::size_t white_space(const Reader& reader, std::size_t begin) {
+  return reader.run(begin, kSpace);
+}
+
+std::size_t two_spaces_or_more(const Reader& reader, std::size_t begin) {
+  const std::size_t end = std::min(reader.text.find_first_not_of(' ', begin), reader.text.size());
+  return end - begin >= 2 ? end : begin;
+}
+
 std::size_t three_digits(const Reader& reader, std::size_t begin) {
   std::size_t end = begin;
   for (int digits = 0; digits < 3; ++digits) {
@@ -240,6 +251,8 @@ constexpr Known kKnown[] = {
     {R"((?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+)",
      llama3},
     {R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)", clip},
+    {R"(\s+)", white_space},
+    {" {2,}", two_spaces_or_more},
     {R"(\p{N}{1,3})", three_digits},
     {"[\xE4\xB8\x80-\xE9\xBE\xA5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+",
      han_and_kana},

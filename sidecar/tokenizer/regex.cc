@@ -63,6 +63,9 @@ class Regex final : public Pattern {
   [[nodiscard]] Answer find(std::string_view text, std::size_t from, std::size_t last_end,
                             Match& match) const override {
     const Workplace& workplace = this_threads();
+    // Each character that no match starts at is a step.
+    onig_set_retry_limit_in_search_of_match_param(workplace.limits.get(),
+                                                  kStepsMax + 4 * (text.size() - from));
     while (from <= text.size()) {
       const OnigUChar* const begin = bytes_of(text);
       const OnigUChar* const end = begin + text.size();

@@ -354,4 +354,11 @@ base::Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path
   return Pipeline::make(Section(*json, path, ""));
 }
 
+base::Result<std::unique_ptr<Tokenizer>> Tokenizer::parse(std::string_view json,
+                                                          const std::string& what) {
+  const auto parsed = files::parse_json(json, what);
+  if (!parsed) return parsed.error();
+  return Pipeline::make(Section(*parsed, what, ""));
+}
+
 }  // namespace nacelle::tokenizer

@@ -29,6 +29,9 @@ class Tokenizer {
   // \"Foo\"; this version knows BertNormalizer"). Padding and truncation in the file are ignored:
   // the server packs without padding and truncates to the model's limit.
   static base::Result<std::unique_ptr<Tokenizer>> load(const std::string& path);
+  // The same from the text of one; errors name it `what`.
+  static base::Result<std::unique_ptr<Tokenizer>> parse(std::string_view json,
+                                                        const std::string& what);
   virtual ~Tokenizer() = default;
 
   // Ids for one text of UTF-8, special tokens included, at most `tokens_max` in all. Takes time

@@ -22,6 +22,8 @@ const std::string kKnown[] = {
     kGpt4Start + R"(\p{N})" + kGpt4End,                              // Qwen2
     kGpt4Start + R"(\p{N}{1,3})" + kGpt4End,                         // Llama 3
     R"('s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+)",  // CLIP
+    R"(\s+)",
+    " {2,}",
     // DeepSeek's three
     R"(\p{N}{1,3})",
     "[\xE4\xB8\x80-\xE9\xBE\xA5\xE3\x81\x80-\xE3\x82\x9F\xE3\x82\xA0-\xE3\x83\xBF]+",

@@ -106,6 +106,10 @@ MIRROR_FREE_TESTS = (
     "tests/tokenizer/encode_test.cc",  # what every encoding must keep to,
     "tests/tokenizer/goldens_test.cc",  # recorded ids of a small vocabulary,
     "tests/tokenizer/reference_test.cc",  # and of the real ones
+    "tests/tokenizer/families_test.cc",  # recorded ids of each family,
+    "tests/tokenizer/hostile_test.cc",  # its hostile files and texts,
+    "tests/tokenizer/pairs_test.cc",  # two texts in one sequence,
+    "tests/tokenizer/patterns_test.cc",  # and expressions by hand and by the library
 )
 
 # In lines. Over the first is told, over the second is refused.
