@@ -119,7 +119,7 @@ class Fuse final : public Decoder {
   [[nodiscard]] bool decode(std::vector<std::string>& pieces) const override {
     std::string all;
     for (const std::string& piece : pieces) all += piece;
-    pieces.assign(1, std::move(all));
+    pieces.assign(1, all);
     return true;
   }
 };

@@ -88,10 +88,10 @@ class Regex final : public Pattern {
   // What a search needs beside the expression.
   struct Workplace {
     struct FreeRegion {
-      void operator()(OnigRegion* region) const { onig_region_free(region, 1); }
+      void operator()(OnigRegion* one) const { onig_region_free(one, 1); }
     };
     struct FreeLimits {
-      void operator()(OnigMatchParam* limits) const { onig_free_match_param(limits); }
+      void operator()(OnigMatchParam* one) const { onig_free_match_param(one); }
     };
     std::unique_ptr<OnigRegion, FreeRegion> region{onig_region_new()};
     std::unique_ptr<OnigMatchParam, FreeLimits> limits{onig_new_match_param()};
