@@ -163,7 +163,8 @@ kernels::Backend& no_backend() {
 namespace nacelle::model {
 
 base::Result<std::unique_ptr<Model>> load(const std::string& /*directory*/,
-                                          kernels::Backend& /*backend*/) {
+                                          kernels::Backend& /*backend*/,
+                                          const LoadOptions& /*options*/) {
   return std::unique_ptr<Model>(std::make_unique<testing::Echo>());
 }
 
