@@ -23,7 +23,8 @@ constexpr std::size_t kLengthSize = 8;  // the header's length, before the heade
 
 constexpr std::array kSizes = {
     std::pair{std::string_view("F32"), 4U}, std::pair{std::string_view("F16"), 2U},
-    std::pair{std::string_view("BF16"), 2U}, std::pair{std::string_view("I8"), 1U}};
+    std::pair{std::string_view("BF16"), 2U}, std::pair{std::string_view("I8"), 1U},
+    std::pair{std::string_view("U8"), 1U}};
 
 base::Result<std::uint64_t> size_of(const TensorEntry& tensor) {
   for (const auto& [name, element] : kSizes) {

@@ -1,5 +1,6 @@
 // See encoder_config.h. Names and defaults: transformers' configuration classes.
 #include "sidecar/model/encoder_config.h"
+#include "sidecar/model/quantization.h"
 
 #include <array>
 #include <string>
@@ -62,9 +63,7 @@ EncoderConfig read_encoder_config(Fields& fields, const ConfigNames& names) {
   for (const char* name : {"is_decoder", "add_cross_attention"}) {
     if (fields.flag(name, false)) fields.refuse(name, "true is not supported: encoders only");
   }
-  if (fields.find("quantization_config") != nullptr) {
-    fields.refuse("quantization_config", "quantized weights are not supported: use the original");
-  }
+  require_known_quantization(fields);
   if (config.width % config.heads != 0) {
     fields.refuse(names.width, std::to_string(config.width) + " is not a multiple of " +
                                    names.heads + ", " + std::to_string(config.heads));

@@ -5,6 +5,7 @@
 #include <unistd.h>
 #include <xxhash.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <cstring>
@@ -60,7 +61,7 @@ PackedCache::PackedCache(const std::string& folder, const std::string& key)
     return;
   }
   file_ = std::move(*file);
-  layers_ = sound_layers(*file_);
+  in_file_ = sound_layers(*file_);
 }
 
 std::unique_ptr<kernels::PackedLinear> PackedCache::find(const std::string& name,
@@ -68,24 +69,28 @@ std::unique_ptr<kernels::PackedLinear> PackedCache::find(const std::string& name
                                                          std::uint32_t inputs,
                                                          std::uint32_t outputs,
                                                          kernels::Backend& backend) {
-  const auto found = layers_.find(name);
-  if (found == layers_.end()) return nullptr;
+  const auto found = in_file_.find(name);
+  if (found == in_file_.end()) return nullptr;
   auto packed = backend.view(format, inputs, outputs, found->second);
   if (!packed) return nullptr;
+  wanted_.insert(*found);
   return std::move(*packed);
 }
 
 void PackedCache::add(const std::string& name, std::span<const std::byte> bytes) {
-  if (!active()) return;
-  layers_[name] = bytes;
-  changed_ = true;
+  if (active()) wanted_[name] = bytes;
 }
 
 base::Status PackedCache::store() {
-  if (!active() || !changed_) return base::ok();
+  const auto same = [](const auto& a, const auto& b) {
+    return a.first == b.first && a.second.data() == b.second.data();
+  };
+  const bool is_right = file_ && file_->tensors().size() == wanted_.size() + 1 &&
+                        std::ranges::equal(wanted_, in_file_, same);
+  if (!active() || is_right) return base::ok();
   std::vector<files::TensorEntry> entries;
   std::vector<std::byte> checksums;
-  for (const auto& [name, bytes] : layers_) {
+  for (const auto& [name, bytes] : wanted_) {
     entries.push_back({name, "U8", {bytes.size()}});
     const auto sum = checksum(bytes);
     checksums.insert(checksums.end(), sum.begin(), sum.end());
@@ -99,7 +104,7 @@ base::Status PackedCache::store() {
   const auto write = [&]() -> base::Status {
     auto writer = files::SafetensorsWriter::create(partial, entries, {});
     if (!writer) return writer.error();
-    for (const auto& [name, bytes] : layers_) {
+    for (const auto& [name, bytes] : wanted_) {
       if (const auto status = writer->append(bytes); !status) return status;
     }
     if (const auto status = writer->append(checksums); !status) return status;
@@ -108,10 +113,7 @@ base::Status PackedCache::store() {
   base::Status status = write();
   if (status) {
     fs::rename(partial, path_, failure);
-    if (!failure) {
-      changed_ = false;
-      return base::ok();
-    }
+    if (!failure) return base::ok();
     status = base::Error{base::Code::kUnavailable, path_ + ": " + failure.message()};
   }
   fs::remove(partial, failure);

@@ -38,8 +38,8 @@ class PackedCache {
   // Notes a layer that was packed because find() had none; its bytes must stay until store().
   void add(const std::string& name, std::span<const std::byte> bytes);
 
-  // Writes the file anew when anything was noted: all layers, found and noted. The next load finds
-  // it whole or not at all.
+  // Writes the file anew, with all layers found and noted, unless those are what it has. The next
+  // load finds it whole or not at all.
   base::Status store();
 
   [[nodiscard]] bool active() const { return !path_.empty(); }
@@ -47,8 +47,9 @@ class PackedCache {
  private:
   std::string path_;
   std::optional<files::Safetensors> file_;
-  std::map<std::string, std::span<const std::byte>> layers_;  // found and noted
-  bool changed_ = false;
+  using Layers = std::map<std::string, std::span<const std::byte>>;
+  Layers in_file_;  // whose checksums are right
+  Layers wanted_;   // those that this load found or noted
 };
 
 }  // namespace nacelle::model

@@ -1,17 +1,15 @@
 #include "sidecar/quantize/scheme.h"
 
-#include <algorithm>
 #include <array>
 #include <cmath>
 #include <utility>
 
 #include "kernels/element.h"
+#include "kernels/kernels.h"
 #include "sidecar/base/check.h"
 
 namespace nacelle::quantize {
 namespace {
-
-constexpr float kCodeMax = 127;
 
 constexpr std::array kNames = {std::pair{Scheme::kF16, std::string_view("f16")},
                                std::pair{Scheme::kBf16, std::string_view("bf16")},
@@ -51,19 +49,9 @@ std::optional<Int8Weights> quantize_int8(std::span<const float> weights, std::si
   Int8Weights out;
   out.codes.resize(weights.size());
   for (std::size_t row = 0; row < weights.size(); row += inputs) {
-    const std::span<const float> in = weights.subspan(row, inputs);
-    float most = 0;
-    for (const float x : in) {
-      if (!std::isfinite(x)) return std::nullopt;
-      most = std::max(most, std::abs(x));
-    }
-    const float scale = most / kCodeMax;
-    // A row whose scale would be zero is zero for every purpose: its values are below 2^-142.
-    out.scales.push_back(scale > 0 ? scale : 1);
-    for (std::size_t i = 0; i < inputs; ++i) {
-      const float code = scale > 0 ? std::nearbyint(in[i] / scale) : 0;
-      out.codes[row + i] = static_cast<std::int8_t>(std::clamp(code, -kCodeMax, kCodeMax));
-    }
+    const float scale = kernels::quantize_row(&weights[row], inputs, &out.codes[row]);
+    if (std::isnan(scale)) return std::nullopt;
+    out.scales.push_back(scale);
   }
   return out;
 }

@@ -24,9 +24,8 @@ struct Int8Weights {
   std::vector<float> scales;       // [outputs]
 };
 
-// Round to nearest, ties to even, of weight / scale with scale = (largest magnitude of the row) /
-// 127; a row of zeros gets scale 1. Symmetric, so zero stays zero. Deterministic: the same floats
-// give the same bytes on every machine. Nothing when a weight is NaN or infinite.
+// Row by row as kernels/quantize.h says, so that a model quantized here and one quantized while it
+// is loaded are the same to the bit. Nothing when a weight is NaN or infinite.
 std::optional<Int8Weights> quantize_int8(std::span<const float> weights, std::size_t inputs);
 std::vector<float> dequantize(const Int8Weights& weights, std::size_t inputs);
 

@@ -121,7 +121,7 @@ TEST(BadModel, EachConfigFieldIsHeldToItsBounds) {
            Row{"hidden_act", 3, "hidden_act: must be a string"},
            Row{"position_embedding_type", "relative_key", "is not supported"},
            Row{"is_decoder", true, "is_decoder: true is not supported"},
-           Row{"quantization_config", {{"bits", 4}}, "quantized weights are not supported"},
+           Row{"quantization_config", {{"bits", 4}}, "is of a kind that is not supported"},
            Row{"hidden_size", 0, "hidden_size: must be a whole number from 1"},
            Row{"hidden_size", -32, "hidden_size: must be a whole number from 1"},
            Row{"hidden_size", 32.5, "hidden_size: must be a whole number from 1"},

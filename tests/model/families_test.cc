@@ -16,27 +16,6 @@ using ::testing::HasSubstr;
 
 constexpr double kTolerance = 2e-5;  // values are of size 1, and recorded with 6 digits
 
-constexpr std::array kFamilies = {"bert-gelu-new", "bert-relu",        "roberta", "xlm-roberta",
-                                  "camembert",     "electra",          "mpnet",   "distilbert",
-                                  "modernbert",    "modernbert-biased"};
-
-// tests/data/tiny-encoders/<name> with the tokenizer that all of them share.
-class Family : public TemporaryFolder {
- public:
-  explicit Family(const std::string& name) : TemporaryFolder("tiny-encoders/" + name) {
-    std::filesystem::copy_file(data_path("tiny-encoders/tokenizer.json"), path("tokenizer.json"));
-  }
-};
-
-Batch recorded_batch(const files::Json& golden) {
-  Batch batch;
-  for (const auto& item : golden["items"]) {
-    batch.add(tokenizer::Encoding{item["ids"].get<std::vector<std::uint32_t>>(),
-                                  item["types"].get<std::vector<std::uint32_t>>(), false});
-  }
-  return batch;
-}
-
 std::vector<float> normalized(std::vector<float> row) {
   double squares = 0;
   for (const float x : row) squares += double{x} * double{x};

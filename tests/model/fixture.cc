@@ -34,8 +34,9 @@ std::unique_ptr<kernels::Backend> make_backend(const std::string& name, unsigned
   return std::move(*backend);
 }
 
-std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backend& backend) {
-  auto model = load(directory, backend);
+std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backend& backend,
+                                   const LoadOptions& options) {
+  auto model = load(directory, backend, options);
   if (!model) ADD_FAILURE() << model.error().message;
   CHECK(model.has_value());
   return std::move(*model);
@@ -96,6 +97,19 @@ void Batch::add(const tokenizer::Encoding& encoding) {
   ids_.insert(ids_.end(), encoding.ids.begin(), encoding.ids.end());
   types_.insert(types_.end(), encoding.types.begin(), encoding.types.end());
   offsets_.push_back(static_cast<std::uint32_t>(ids_.size()));
+}
+
+Family::Family(const std::string& name) : TemporaryFolder("tiny-encoders/" + name) {
+  std::filesystem::copy_file(data_path("tiny-encoders/tokenizer.json"), path("tokenizer.json"));
+}
+
+Batch recorded_batch(const files::Json& golden) {
+  Batch batch;
+  for (const auto& item : golden["items"]) {
+    batch.add(tokenizer::Encoding{item["ids"].get<std::vector<std::uint32_t>>(),
+                                  item["types"].get<std::vector<std::uint32_t>>(), false});
+  }
+  return batch;
 }
 
 Rows run_or_die(Model& model, Task task, const Batch& batch) {

@@ -1,6 +1,7 @@
 // What the model tests share: the shipped models, recorded answers, folders to spoil, and batches.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <filesystem>
 #include <functional>
@@ -26,7 +27,8 @@ std::vector<std::string> backend_names();
 std::unique_ptr<kernels::Backend> make_backend(const std::string& name, unsigned threads = 2);
 
 // The model, which must load.
-std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backend& backend);
+std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backend& backend,
+                                   const LoadOptions& options = {});
 
 // The message of the error that loading `directory` gives; empty when it loads.
 std::string load_error(const std::string& directory);
@@ -64,6 +66,20 @@ class Batch {
   std::vector<std::uint32_t> types_;
   std::vector<std::uint32_t> offsets_ = {0};
 };
+
+// A tiny model of every family: tests/data/tiny-encoders/<name>.
+inline constexpr std::array kFamilies = {
+    "bert-gelu-new", "bert-relu", "roberta",    "xlm-roberta", "camembert",
+    "electra",       "mpnet",     "distilbert", "modernbert",  "modernbert-biased"};
+
+// A copy of one, with the tokenizer that all of them share.
+class Family : public TemporaryFolder {
+ public:
+  explicit Family(const std::string& name);
+};
+
+// The sequences that a family's reference.json has answers for.
+Batch recorded_batch(const files::Json& golden);
 
 // The rows of one run, which must succeed.
 using Rows = std::vector<std::vector<float>>;
