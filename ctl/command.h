@@ -19,7 +19,9 @@ struct Command {
   std::string_view help;          // sentences
   // `args` are the words behind the name. What is printed on an error is dropped.
   base::Status (*run)(std::span<const std::string_view> args, control::Client& sidecar,
-                      Output& out);
+                      Output& out) = nullptr;
+  // Instead of run, for what needs no sidecar.
+  base::Status (*run_alone)(std::span<const std::string_view> args, Output& out) = nullptr;
 };
 
 // THE LIST of commands, in the order of the help (commands/commands.cc).

@@ -143,6 +143,19 @@ Ran unreachable(const base::Error& error) {
           "socket with\n--socket=PATH or NACELLE_CONTROL_SOCKET (its option control.socket).\n"};
 }
 
+Ran refused(const Command& command, const base::Error& error) {
+  return {kRefused, "",
+          "nacellectl " + std::string(command.name) + ": " + printable(error.message) + "\n"};
+}
+
+Ran do_alone(const Command& command, const std::vector<std::string_view>& arguments,
+             const Line& line) {
+  Output out(line.json);
+  const base::Status status = command.run_alone(arguments, out);
+  if (!status) return refused(command, status.error());
+  return {kDone, out.text(), ""};
+}
+
 Ran ask(const Command& command, const std::vector<std::string_view>& arguments, const Line& line,
         const std::string& socket) {
   auto sidecar = control::Client::connect(socket, kTimeoutMs);
@@ -159,8 +172,7 @@ Ran ask(const Command& command, const std::vector<std::string_view>& arguments, 
   if (error.code == base::Code::kSidecarGone || error.code == base::Code::kDeadlineExceeded) {
     return unreachable(error);
   }
-  return {kRefused, "",
-          "nacellectl " + std::string(command.name) + ": " + printable(error.message) + "\n"};
+  return refused(command, error);
 }
 
 }  // namespace
@@ -184,6 +196,7 @@ Ran run(int argc, const char* const* argv, const char* socket_variable) {
     return usage_error(std::string(command->name) + " " + takes + ", and there is \"" +
                        printable(arguments.back()) + "\"");
   }
+  if (command->run_alone != nullptr) return do_alone(*command, arguments, line);
   const bool from_variable = socket_variable != nullptr && *socket_variable != '\0';
   const std::string socket = !line.socket.empty() ? line.socket
                              : from_variable      ? std::string(socket_variable)

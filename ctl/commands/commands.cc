@@ -3,10 +3,11 @@
 
 namespace nacelle::ctl {
 
-extern const Command kStatus, kModels, kConfigExplain;
+extern const Command kStatus, kModels, kConfigExplain, kQuantize, kGate;
 
 std::span<const Command* const> all_commands() {
-  static constexpr const Command* kAll[] = {&kStatus, &kModels, &kConfigExplain};
+  static constexpr const Command* kAll[] = {&kStatus, &kModels, &kConfigExplain, &kQuantize,
+                                            &kGate};
   return kAll;
 }
 

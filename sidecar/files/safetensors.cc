@@ -26,6 +26,17 @@ constexpr std::array kDtypes = {
     Dtype{"F8_E8M0", 8}, Dtype{"F6_E2M3", 6}, Dtype{"F6_E3M2", 6}, Dtype{"F4", 4},
 };
 
+}  // namespace
+
+std::optional<std::uint64_t> dtype_bits(std::string_view dtype) {
+  for (const Dtype& known : kDtypes) {
+    if (known.name == dtype) return known.bits;
+  }
+  return std::nullopt;
+}
+
+namespace {
+
 // One tensor's place as the header tells it, relative to the start of the data.
 struct Extent {
   std::uint64_t begin = 0;

@@ -10,6 +10,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -28,6 +29,9 @@ struct TensorView {
   std::span<const std::byte> bytes;  // inside the mapping; valid for the Safetensors' life
   std::uint64_t file_offset = 0;     // where the bytes start in the file, for messages
 };
+
+// Bits of an element of the format's types, nothing for a name that is none.
+std::optional<std::uint64_t> dtype_bits(std::string_view dtype);
 
 class Safetensors {
  public:

@@ -11,6 +11,7 @@
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/file.h"
 #include "sidecar/files/json.h"
+#include "sidecar/files/safetensors.h"
 
 namespace nacelle::files {
 namespace {
@@ -21,26 +22,21 @@ using base::Error;
 constexpr std::size_t kAlignment = 64;
 constexpr std::size_t kLengthSize = 8;  // the header's length, before the header
 
-constexpr std::array kSizes = {
-    std::pair{std::string_view("F32"), 4U}, std::pair{std::string_view("F16"), 2U},
-    std::pair{std::string_view("BF16"), 2U}, std::pair{std::string_view("I8"), 1U},
-    std::pair{std::string_view("U8"), 1U}};
-
 base::Result<std::uint64_t> size_of(const TensorEntry& tensor) {
-  for (const auto& [name, element] : kSizes) {
-    if (name != tensor.dtype) continue;
-    std::uint64_t size = element;
-    for (const std::uint64_t dimension : tensor.shape) {
-      const auto product = base::checked_mul(size, dimension);
-      if (!product) {
-        return Error{Code::kInvalid, "tensor " + in_quotes(tensor.name) + " has too many elements"};
-      }
-      size = *product;
-    }
-    return size;
+  const auto bits = dtype_bits(tensor.dtype);
+  if (!bits) {
+    return Error{Code::kInvalid, "tensor " + in_quotes(tensor.name) + ": there is no type " +
+                                     in_quotes(tensor.dtype)};
   }
-  return Error{Code::kInvalid, "tensor " + in_quotes(tensor.name) + ": type " +
-                                   in_quotes(tensor.dtype) + " is not written here"};
+  std::uint64_t size = *bits;
+  for (const std::uint64_t dimension : tensor.shape) {
+    const auto product = base::checked_mul(size, dimension);
+    if (!product) {
+      return Error{Code::kInvalid, "tensor " + in_quotes(tensor.name) + " has too many elements"};
+    }
+    size = *product;
+  }
+  return size / 8 + (size % 8 != 0 ? 1 : 0);
 }
 
 Error failed(const std::string& path, const std::string& what) {

@@ -18,7 +18,7 @@ namespace nacelle::files {
 
 struct TensorEntry {
   std::string name;
-  std::string dtype;                 // of the format's names: "F32", "F16", "BF16", "I8", "U8"
+  std::string dtype;                 // as TensorView's: "F32"
   std::vector<std::uint64_t> shape;  // outermost first
 };
 

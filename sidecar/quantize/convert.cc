@@ -9,8 +9,6 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
-#include <map>
-#include <optional>
 #include <set>
 #include <span>
 #include <string_view>
@@ -21,8 +19,8 @@
 #include "sidecar/base/fd.h"
 #include "sidecar/base/file.h"
 #include "sidecar/files/json.h"
-#include "sidecar/files/safetensors.h"
 #include "sidecar/files/safetensors_writer.h"
+#include "sidecar/quantize/folder_tensors.h"
 #include "sidecar/quantize/report.h"
 #include "sidecar/store/store.h"
 
@@ -34,73 +32,12 @@ using base::Code;
 using base::Error;
 using files::Json;
 using files::TensorView;
-using kernels::ElementType;
 
 constexpr std::size_t kConfigSizeMax = 16U << 20;
 constexpr std::size_t kFilesMax = 10'000;  // in the folder, modules' folders included
 
-std::optional<ElementType> element_type(std::string_view dtype) {
-  for (const ElementType type : {ElementType::kF32, ElementType::kF16, ElementType::kBF16}) {
-    if (kernels::element_name(type) == dtype) return type;
-  }
-  return std::nullopt;
-}
-
 Error broken(const std::string& path, const std::error_code& failure) {
   return Error{Code::kUnavailable, path + ": " + failure.message()};
-}
-
-// All tensors of a model's folder, from its one file of weights or from its shards.
-class Source {
- public:
-  static base::Result<Source> open(const std::string& folder) {
-    Source source;
-    std::vector<std::string> names;
-    std::error_code failure;
-    if (fs::exists(fs::path(folder) / store::kWeightsFile, failure)) {
-      names.emplace_back(store::kWeightsFile);
-    } else {
-      fs::directory_iterator entries(folder, failure);
-      for (; !failure && entries != fs::directory_iterator(); entries.increment(failure)) {
-        const std::string name = entries->path().filename().string();
-        if (store::is_shard(name)) names.push_back(name);
-      }
-      if (failure) return broken(folder, failure);
-      std::sort(names.begin(), names.end());
-    }
-    if (names.empty()) {
-      return Error{Code::kNotFound, folder + ": there is no " + store::kWeightsFile};
-    }
-    for (const std::string& name : names) {
-      auto file = files::Safetensors::open(folder + "/" + name);
-      if (!file) return file.error();
-      source.files_.push_back(std::move(*file));
-    }
-    for (const files::Safetensors& file : source.files_) {
-      for (const auto& [name, view] : file.tensors()) {
-        if (!source.tensors_.emplace(name, &view).second) {
-          return Error{Code::kInvalid, file.path() + ": tensor " + files::in_quotes(name) +
-                                           " is in another shard, too"};
-        }
-      }
-    }
-    return source;
-  }
-  [[nodiscard]] const std::map<std::string, const TensorView*>& tensors() const { return tensors_; }
-  [[nodiscard]] const std::string& path() const { return files_.front().path(); }
-
- private:
-  std::vector<files::Safetensors> files_;
-  std::map<std::string, const TensorView*> tensors_;  // by name; into files_, whose maps stay
-};
-
-std::vector<float> floats_of(const TensorView& view) {
-  const ElementType type = *element_type(view.dtype);
-  std::vector<float> out(view.bytes.size() / kernels::element_size(type));
-  for (std::size_t i = 0; i < out.size(); ++i) {
-    out[i] = kernels::load_element(view.bytes.data(), type, i);
-  }
-  return out;
 }
 
 // What becomes of one tensor.
@@ -112,13 +49,12 @@ struct Plan {
   Change change;
 };
 
-base::Result<std::vector<Plan>> plan(const Conversion& conversion, const Source& source) {
+base::Result<std::vector<Plan>> plan(const Conversion& conversion, const FolderTensors& source) {
   std::set<std::string> layers;
   for (const std::string& layer : conversion.layers) {
     const std::string name = layer + ".weight";
-    const auto found = source.tensors().find(name);
-    if (found == source.tensors().end() || found->second->shape.size() != 2 ||
-        !element_type(found->second->dtype)) {
+    const TensorView* found = source.find(name);
+    if (found == nullptr || found->shape.size() != 2 || !float_type(found->dtype)) {
       return Error{Code::kInvalid, source.path() + ": there is no layer " +
                                        files::in_quotes(layer) +
                                        " with a matrix of F32, F16 or BF16"};
@@ -132,11 +68,11 @@ base::Result<std::vector<Plan>> plan(const Conversion& conversion, const Source&
     }
   }
   std::vector<Plan> plans;
-  for (const auto& [name, view] : source.tensors()) {
+  for (const auto& [name, view] : source.all()) {
     Change change = Change::kNone;
     if (conversion.scheme == Scheme::kInt8) {
       if (layers.contains(name)) change = Change::kInt8;
-    } else if (view->shape.size() >= 2 && element_type(view->dtype)) {
+    } else if (view->shape.size() >= 2 && float_type(view->dtype)) {
       const std::string layer = name.substr(0, name.rfind(".weight"));
       const bool kept = std::ranges::find(conversion.keep, layer) != conversion.keep.end();
       if (!kept) change = Change::kHalf;
@@ -165,7 +101,7 @@ std::vector<files::TensorEntry> entries_of(const std::vector<Plan>& plans, Schem
   return entries;
 }
 
-Error unfit(const Source& source, const Plan& plan, Scheme scheme) {
+Error unfit(const FolderTensors& source, const Plan& plan, Scheme scheme) {
   return Error{Code::kInvalid, source.path() + ": tensor " + files::in_quotes(plan.name) +
                                    " at byte " + std::to_string(plan.view->file_offset) +
                                    ": holds NaN, infinity or a number beyond " +
@@ -173,7 +109,7 @@ Error unfit(const Source& source, const Plan& plan, Scheme scheme) {
 }
 
 // Writes one tensor; a layer's distance when it was changed and is one.
-base::Status write(const Source& source, const Plan& plan, Scheme scheme,
+base::Status write(const FolderTensors& source, const Plan& plan, Scheme scheme,
                    files::SafetensorsWriter& writer, std::vector<LayerDistance>& distances) {
   if (plan.change == Change::kNone) return writer.append(plan.view->bytes);
   const std::vector<float> before = floats_of(*plan.view);
@@ -327,7 +263,7 @@ base::Status sync_folder(const std::string& folder) {
 
 base::Result<std::vector<LayerDistance>> fill(const Conversion& conversion,
                                               const std::string& folder) {
-  const auto source = Source::open(conversion.source);
+  const auto source = FolderTensors::open(conversion.source);
   if (!source) return source.error();
   const auto plans = plan(conversion, *source);
   if (!plans) return plans.error();

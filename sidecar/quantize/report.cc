@@ -1,8 +1,9 @@
 #include "sidecar/quantize/report.h"
 
-#include <array>
 #include <cmath>
-#include <string_view>
+#include <filesystem>
+#include <fstream>
+#include <system_error>
 
 #include "sidecar/files/json.h"
 
@@ -82,6 +83,20 @@ std::string to_json(const Report& report) {
         {"source_bytes", report.cost.source_bytes},
         {"quantized_bytes", report.cost.quantized_bytes}}}};
   return json.dump(2) + "\n";
+}
+
+base::Status write_report(const std::string& folder, const Report& report) {
+  const std::string path = folder + "/" + kReportFile;
+  const std::string partial = path + ".partial";
+  std::ofstream file(partial, std::ios::binary | std::ios::trunc);
+  file << to_json(report);
+  file.close();
+  std::error_code failure;
+  if (!file.fail()) std::filesystem::rename(partial, path, failure);
+  if (file.fail() || failure) {
+    return base::Error{base::Code::kUnavailable, path + ": cannot be written"};
+  }
+  return base::ok();
 }
 
 base::Result<Vouch> read_report(const std::string& path) {

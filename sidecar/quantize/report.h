@@ -41,6 +41,9 @@ struct Report {
 // JSON, indented, keys sorted: the same report gives the same bytes.
 std::string to_json(const Report& report);
 
+// Writes it into the quantized model's folder, whole or not at all.
+base::Status write_report(const std::string& folder, const Report& report);
+
 // What a loader needs of a report. kInvalid names the file and what is wrong with it.
 struct Vouch {
   std::string source_digest;

@@ -121,4 +121,10 @@ base::Result<std::string> digest(const std::string& directory) {
   return hash.hex();
 }
 
+base::Result<std::string> digest_of(std::span<const std::string> texts) {
+  Sha256 hash;
+  for (const std::string& text : texts) hash.add(std::as_bytes(std::span(text)));
+  return hash.hex();
+}
+
 }  // namespace nacelle::store

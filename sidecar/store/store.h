@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cstddef>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -57,5 +58,8 @@ class Store {
 // a config.json, which is where sentence-transformers keeps its modules. README and licence files
 // change nothing.
 base::Result<std::string> digest(const std::string& directory);
+
+// The same of texts: for each in order its length and its bytes.
+base::Result<std::string> digest_of(std::span<const std::string> texts);
 
 }  // namespace nacelle::store

@@ -36,9 +36,10 @@ MODULES = (
     Module("sidecar/model", ("sidecar/model/model.h",),
            (*BASE, "kernels", "sidecar/files", "sidecar/store", "sidecar/tokenizer")),
     Module("sidecar/quantize",
-           ("sidecar/quantize/convert.h", "sidecar/quantize/gate.h", "sidecar/quantize/report.h",
-            "sidecar/quantize/scheme.h"),
-           (*BASE, "kernels", "sidecar/files", "sidecar/store")),
+           ("sidecar/quantize/compare.h", "sidecar/quantize/convert.h", "sidecar/quantize/gate.h",
+            "sidecar/quantize/report.h", "sidecar/quantize/scheme.h"),
+           (*BASE, "kernels", "sidecar/files", "sidecar/store", "sidecar/tokenizer",
+            "sidecar/model")),
     # The operator's side.
     Module("sidecar/control",
            ("sidecar/control/api.h", "sidecar/control/server.h", "sidecar/control/verbs.h"),
@@ -63,7 +64,7 @@ MODULES = (
     Module("sidecar/main", (),
            (*BASE, "kernels", "sidecar", "sidecar/config", "sidecar/store", "sidecar/control",
             "sidecar/pipeline")),
-    Module("ctl", (), (*BASE, "sidecar/control", "sidecar/store")),
+    Module("ctl", (), (*BASE, "kernels", "sidecar/control", "sidecar/store", "sidecar/quantize")),
 )
 
 # Files of a module that do not carry its name.

@@ -1,0 +1,55 @@
+// Runs a model and its quantized form on the same inputs, measures, and judges: the gate's report.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include "kernels/kernels.h"
+#include "sidecar/base/result.h"
+#include "sidecar/quantize/convert.h"
+#include "sidecar/quantize/gate.h"
+#include "sidecar/quantize/report.h"
+
+namespace nacelle::quantize {
+
+struct Comparison {
+  std::string source;     // a model's folder
+  std::string quantized;  // the other's
+  // Texts as callers send them; for a model that reranks a query and a document with a tab between
+  // them. Longer ones are cut to the model's limit.
+  std::vector<std::string> inputs;
+  std::uint64_t seed = 1;  // draws the queries that rank
+  Thresholds thresholds = {};
+  // So many of the inputs also go through the source with one layer quantized at a time, which
+  // ranks the layers by what they do to the answers; 0 leaves that out. Costs a forward pass a
+  // layer.
+  std::size_t sensitivity_inputs = 0;
+};
+
+// Both models run on `backend`, in the arithmetic that their files ask for. What is compared: the
+// logits of a classifier (cosine, flips), the order of a reranker's scores, the vectors of any
+// other encoder (cosine, ranks); and every linear layer's weights. Errors say which model or input.
+base::Result<Report> compare(const Comparison& comparison, kernels::Backend& backend);
+
+struct Gated {
+  Report report;
+  std::vector<std::string> kept;  // layers that stayed as they were, worst first
+};
+// Converts, compares, and writes the report into the new folder, whatever the verdict: who loads it
+// reads that. `source`, `target` and `layers` come from the conversion, `inputs` and limits from
+// the comparison, whose folders are ignored. While the verdict is not pass, up to `keep_max` layers
+// are kept as they are, the worst first by sensitivity, and everything is done anew.
+base::Result<Gated> quantize(Conversion conversion, Comparison comparison, std::size_t keep_max,
+                             kernels::Backend& backend);
+
+// The linear layers of a model's folder, by the parts that its files name.
+base::Result<std::vector<std::string>> layers_of(const std::string& folder,
+                                                 kernels::Backend& backend);
+
+// Whether a quantized model may be loaded: kDenied with the reason when there is no report beside
+// it, the report is about other files, or its verdict is refuse.
+base::Status check_gate(const std::string& folder, const std::string& digest);
+
+}  // namespace nacelle::quantize
