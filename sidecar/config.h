@@ -32,6 +32,10 @@ namespace nacelle::sidecar {
 enum class LongInputDefault : std::uint8_t { kTruncate, kReject, kChunkMean };
 inline constexpr std::string_view kLongInputNames[] = {"truncate", "reject", "chunk_mean"};
 
+// The arithmetic of a service's encoder (sidecar/model/precision.h); kDefault is kernels.precision.
+enum class ServicePrecision : std::uint8_t { kDefault, kAuto, kF32, kBf16 };
+inline constexpr std::string_view kServicePrecisionNames[] = {"default", "auto", "fp32", "bf16"};
+
 // What is put before texts that are embedded: "query: ".
 struct Prompt {
   std::string name;  // 1 to 63 bytes
@@ -46,6 +50,7 @@ struct Service {
   std::vector<Prompt> prompts = {};  // sorted by name
   std::string prompt_default = {};   // the one for calls that name none; empty: no prompt
   LongInputDefault long_input = LongInputDefault::kTruncate;
+  ServicePrecision precision = ServicePrecision::kDefault;
 };
 
 struct Config {
@@ -93,6 +98,8 @@ struct Config {
   struct Kernels {
     std::string backend = "auto";
     std::uint32_t threads = 0;  // 0: the CPUs this process may use
+    std::string precision = "auto";
+    std::string packed_folder;  // of packed weights; empty: none are kept
   } kernels;
 
   struct Shutdown {

@@ -5,6 +5,7 @@
 
 #include "sidecar/base/log.h"
 #include "sidecar/base/time.h"
+#include "sidecar/quantize/report.h"
 #include "sidecar/store/store.h"
 
 namespace nacelle::sidecar {
@@ -20,6 +21,22 @@ shm::LongInput to_wire(LongInputDefault policy) {
       return shm::LongInput::kChunkMean;
   }
   return shm::LongInput::kTruncate;
+}
+
+std::string_view precision_name(model::Precision precision) {
+  return model::kPrecisionNames[static_cast<std::size_t>(precision)];
+}
+
+// The service's own, or that of all; both are words that the configuration has checked.
+model::Precision precision_of(const Service& service, const Config& config) {
+  const std::string_view word =
+      service.precision == ServicePrecision::kDefault
+          ? std::string_view(config.kernels.precision)
+          : kServicePrecisionNames[static_cast<std::size_t>(service.precision)];
+  for (std::size_t i = 0; i < model::kPrecisionNames.size(); ++i) {
+    if (model::kPrecisionNames[i] == word) return static_cast<model::Precision>(i);
+  }
+  return model::Precision::kAuto;
 }
 
 // The model's own prompts and the service's, whose texts win; sorted by name.
@@ -77,13 +94,20 @@ base::Result<Services> Services::load(const Config& config, kernels::Backend& ba
     const std::string doing = "loading service " + wanted.name;
     base::Result<std::string> directory = store::Store(config.models).find(wanted.model);
     if (!directory) return directory.error().in(doing);
-    base::Result<std::unique_ptr<model::Model>> model = model::load(*directory, backend);
+    base::Result<std::unique_ptr<model::Model>> model = model::load(
+        *directory, backend,
+        {.precision = precision_of(wanted, config), .packed_folder = config.kernels.packed_folder});
     if (!model) return model.error().in(doing);
     const model::Info& info = (*model)->info();
+    if (info.quantized) {
+      const base::Status gate = quantize::check_gate(*directory, info.digest);
+      if (!gate) return gate.error().in(doing);
+    }
     base::log_info("service loaded", {{"service", wanted.name},
                                       {"model", *directory},
                                       {"architecture", info.architecture},
                                       {"parameters", info.parameters},
+                                      {"precision", precision_name(info.precision)},
                                       {"digest", info.digest.substr(0, 12)},
                                       {"ms", (base::now_ns() - start) / base::kMillisecond}});
     auto loaded = std::make_unique<LoadedService>();

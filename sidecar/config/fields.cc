@@ -1,6 +1,11 @@
 #include "sidecar/config/fields.h"
 
 namespace nacelle::config {
+namespace {
+
+constexpr std::string_view kPrecisions[] = {"auto", "fp32", "bf16"};
+
+}  // namespace
 
 std::string Field::flag() const { return "--" + std::string(name); }
 
@@ -33,7 +38,8 @@ std::vector<Field> fields(Config& c) {
        "besides the model's own; prompt_default, the name of the one for calls that name none; and "
        "long_input, what happens "
        "to a text of more tokens than the model takes when the call does not say: truncate (the "
-       "default), reject, or chunk_mean, which computes it in parts and answers their mean."},
+       "default), reject, or chunk_mean, which computes it in parts and answers their mean; and "
+       "precision, which is kernels.precision for this service alone."},
 
       {"control.socket", "", SocketPath{&c.control.socket},
        "The Unix socket that nacellectl connects to. Only the sidecar's own user and root may."},
@@ -97,6 +103,15 @@ std::vector<Field> fields(Config& c) {
       {"kernels.threads", "threads", U32{&c.kernels.threads, 1, 1024, 0},
        "Threads that compute. \"auto\" takes the CPUs that this process may use: its affinity mask "
        "and cgroup quota count."},
+      {"kernels.precision", "", Word{&c.kernels.precision, kPrecisions},
+       "In which arithmetic encoders compute. auto is what a model's files hold: int8 where they "
+       "are quantized (nacellectl quantize makes such), fp32 otherwise. bf16 is faster where the "
+       "CPU "
+       "has instructions for it, and changes answers in the third digit. A service's own precision "
+       "wins."},
+      {"kernels.packed_folder", "", Path{&c.kernels.packed_folder, true},
+       "A folder that keeps weights as the kernels want them, so that a model that was loaded once "
+       "is loaded faster, and sidecars on one machine share the memory. Empty: none are kept."},
 
       {"shutdown.drain_timeout_ms", "ms", U32{&c.shutdown.drain_timeout_ms, 0, 3'600'000},
        "How long SIGTERM waits for requests in flight before it drops them."},

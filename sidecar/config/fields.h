@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <variant>
@@ -37,6 +38,10 @@ struct Path {
 struct BackendName {
   std::string* value;
 };
+struct Word {
+  std::string* value;
+  std::span<const std::string_view> words;  // one of these
+};
 template <typename T>
 struct Whole {
   T* value;
@@ -53,7 +58,7 @@ struct Ids {
 struct Services {
   std::vector<Service>* value;
 };
-using Target = std::variant<SocketPath, Path, BackendName, Whole<std::int32_t>,
+using Target = std::variant<SocketPath, Path, BackendName, Word, Whole<std::int32_t>,
                             Whole<std::uint32_t>, Whole<std::uint64_t>, Level, Ids, Services>;
 
 struct Field {

@@ -111,6 +111,24 @@ std::optional<std::int64_t> parse_whole(std::string_view text, bool is_size) {
   return static_cast<std::int64_t>(*bytes);
 }
 
+// "auto, fp32 or bf16"
+std::string words_text(const Word& target) {
+  std::string text;
+  for (std::size_t i = 0; i < target.words.size(); ++i) {
+    const bool last = i + 1 == target.words.size();
+    text += (i == 0 ? "" : last ? " or " : ", ") + std::string(target.words[i]);
+  }
+  return text;
+}
+
+Refusal assign_word(const Word& target, const std::string& text) {
+  if (std::ranges::find(target.words, text) == target.words.end()) {
+    return "is none of its words; give " + words_text(target);
+  }
+  *target.value = text;
+  return std::nullopt;
+}
+
 Refusal assign_level(base::LogLevel& target, const std::string& text) {
   const auto* found = std::find(std::begin(kLevels), std::end(kLevels), text);
   if (found == std::end(kLevels)) return "is not one of debug, info, warn, error";
@@ -256,6 +274,7 @@ Refusal try_assign(const Field& field, const Setting& setting) {
             return assign_path(*target.value, *text, kPathMax, target.may_be_empty);
           },
           [&](const BackendName& target) { return assign_backend(*target.value, *text); },
+          [&](const Word& target) { return assign_word(target, *text); },
           [&](const Level& target) { return assign_level(*target.value, *text); },
           [](const Ids&) { return Refusal(); },       // above
           [](const Services&) { return Refusal(); },  // above
@@ -306,6 +325,7 @@ std::string value_text(const Field& field) {
           [](const SocketPath& target) { return *target.value; },
           [](const Path& target) { return *target.value; },
           [](const BackendName& target) { return *target.value; },
+          [](const Word& target) { return *target.value; },
           [](const Level& target) { return std::string(kLevels[static_cast<int>(*target.value)]); },
           [](const Ids& target) {
             std::string text;
@@ -336,6 +356,7 @@ std::string type_text(const Field& field) {
           [](const SocketPath&) { return std::string("path of a Unix socket"); },
           [](const Path&) { return std::string("path"); },
           [](const BackendName&) { return std::string("backend's name"); },
+          [](const Word&) { return std::string("word"); },
           [](const Level&) { return std::string("word"); },
           [](const Ids&) { return std::string("list of numeric ids"); },
           [](const Services&) { return std::string("map of names to models"); },
@@ -352,6 +373,7 @@ std::string bounds_text(const Field& field) {
             return (target.may_be_empty ? "0 to " : "1 to ") + std::to_string(kPathMax) + " bytes";
           },
           [](const BackendName&) { return std::string(); },
+          [](const Word& target) { return words_text(target); },
           [](const Level&) { return std::string("debug, info, warn or error"); },
           [](const Ids&) { return "at most " + std::to_string(kIdsMax) + " ids"; },
           [](const Services&) { return "1 to " + std::to_string(kServicesMax) + " services"; },

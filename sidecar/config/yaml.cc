@@ -282,7 +282,7 @@ class Walker {
       return true;
     }
     static const std::vector<std::string> kServiceKeys = {"model", "prompts", "prompt_default",
-                                                          "long_input"};
+                                                          "long_input", "precision"};
     if (std::find(kServiceKeys.begin(), kServiceKeys.end(), entry.key) == kServiceKeys.end()) {
       problems_.add(entry.where + ": unknown key " + quoted(name) +
                     base::did_you_mean(entry.key, kServiceKeys));
@@ -296,6 +296,18 @@ class Walker {
     if (text.empty()) return refuse(entry.value, "is a single value; give one or remove the key");
     if (entry.key == "prompt_default") {
       service.prompt_default = text;
+      return true;
+    }
+    if (entry.key == "precision") {
+      const auto* named = std::find(std::begin(sidecar::kServicePrecisionNames),
+                                    std::end(sidecar::kServicePrecisionNames), text);
+      if (named == std::end(sidecar::kServicePrecisionNames)) {
+        return refuse(entry.value, "is " + quoted(text) +
+                                       "; it is one of default, auto, fp32, bf16 (for int8 make an "
+                                       "int8 model with nacellectl quantize)");
+      }
+      service.precision = static_cast<sidecar::ServicePrecision>(
+          named - std::begin(sidecar::kServicePrecisionNames));
       return true;
     }
     const auto* found =

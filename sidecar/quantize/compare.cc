@@ -10,7 +10,6 @@
 #include <system_error>
 #include <utility>
 
-#include "sidecar/base/log.h"
 #include "sidecar/base/time.h"
 #include "sidecar/model/model.h"
 #include "sidecar/quantize/folder_tensors.h"
@@ -222,20 +221,26 @@ base::Result<Gated> quantize(Conversion conversion, Comparison comparison, std::
                              kernels::Backend& backend) {
   comparison.source = conversion.source;
   comparison.quantized = conversion.target;
-  std::optional<std::size_t> next;  // which of the first report's layers is kept next
-  std::vector<std::string> worst;
-  for (;;) {
+  std::vector<LayerDistance> worst;  // as the first report has them
+  std::size_t next = 0;              // which of them is kept next
+  for (bool first = true;; first = false) {
     const auto converted = convert(conversion);
     if (!converted) return converted.error();
     auto report = compare(comparison, backend);
     if (!report) return report.error();
     report->scheme = scheme_name(conversion.scheme);
-    if (!next) {
-      next = 0;
-      for (const LayerDistance& layer : report->evidence.layers) worst.push_back(layer.name);
+    std::vector<LayerDistance>& layers = report->evidence.layers;
+    if (first) {
+      worst = layers;
+      comparison.sensitivity_inputs = 0;  // what one layer does does not depend on the others
+    } else {
+      for (LayerDistance& layer : layers) {
+        layer.sensitivity = std::ranges::find(worst, layer.name, &LayerDistance::name)->sensitivity;
+      }
+      sort_worst_first(layers);
     }
     const bool done =
-        report->judgement.verdict == Verdict::kPass || *next >= keep_max || *next >= worst.size();
+        report->judgement.verdict == Verdict::kPass || next >= keep_max || next >= worst.size();
     if (done) {
       if (const auto written = write_report(conversion.target, *report); !written) {
         return written.error();
@@ -245,8 +250,7 @@ base::Result<Gated> quantize(Conversion conversion, Comparison comparison, std::
     std::error_code failure;
     std::filesystem::remove_all(conversion.target, failure);
     if (failure) return Error{Code::kUnavailable, conversion.target + ": " + failure.message()};
-    conversion.keep.push_back(worst[*next]);
-    *next += 1;
+    conversion.keep.push_back(worst[next++].name);
   }
 }
 
@@ -259,31 +263,6 @@ base::Result<std::vector<std::string>> layers_of(const std::string& folder,
     names.insert(names.end(), parts.begin(), parts.end());
   }
   return names;
-}
-
-base::Status check_gate(const std::string& folder, const std::string& digest) {
-  const auto denied = [&](const std::string& why) {
-    return Error{Code::kDenied, folder + ": its weights are quantized, and " + why};
-  };
-  const auto vouch = read_report(folder + "/" + kReportFile);
-  if (!vouch && vouch.error().code == Code::kNotFound) {
-    return denied(std::string("there is no ") + kReportFile +
-                  " that says how well: make one with nacellectl gate");
-  }
-  if (!vouch) return vouch.error();
-  if (vouch->quantized_digest != digest) {
-    return denied(std::string(kReportFile) + " is about other files (" +
-                  vouch->quantized_digest.substr(0, 12) + ", these are " + digest.substr(0, 12) +
-                  "): make one with nacellectl gate");
-  }
-  if (vouch->verdict == Verdict::kRefuse) {
-    return denied(std::string(kReportFile) + " refuses them: " + vouch->reasons);
-  }
-  if (vouch->verdict == Verdict::kWarn) {
-    base::log_warn("quantized weights are loaded with a warning of their gate",
-                   {{"model", folder}, {"reason", vouch->reasons}});
-  }
-  return base::ok();
 }
 
 }  // namespace nacelle::quantize

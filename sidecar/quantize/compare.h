@@ -48,8 +48,4 @@ base::Result<Gated> quantize(Conversion conversion, Comparison comparison, std::
 base::Result<std::vector<std::string>> layers_of(const std::string& folder,
                                                  kernels::Backend& backend);
 
-// Whether a quantized model may be loaded: kDenied with the reason when there is no report beside
-// it, the report is about other files, or its verdict is refuse.
-base::Status check_gate(const std::string& folder, const std::string& digest);
-
 }  // namespace nacelle::quantize

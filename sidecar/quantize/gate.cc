@@ -103,7 +103,8 @@ double spearman(std::span<const double> a, std::span<const double> b) {
 
 // Adds one query's candidates, scored by both models. NaN would have no place in an order: such a
 // score is the worst.
-void add_query(std::vector<double> source, std::vector<double> quantized, Ranks& sums) {
+void add_query(std::vector<double> source, std::vector<double> quantized, double as_good,
+               Ranks& sums) {
   for (double& x : source) x = std::isnan(x) ? -HUGE_VAL : x;
   for (double& x : quantized) x = std::isnan(x) ? -HUGE_VAL : x;
   const std::vector<std::size_t> a = order_of(source);
@@ -115,7 +116,8 @@ void add_query(std::vector<double> source, std::vector<double> quantized, Ranks&
     kept += std::find(b.begin(), end, a[i]) != end ? 1U : 0U;
   }
   sums.queries += 1;
-  sums.first_kept += a.front() == b.front() ? 1 : 0;
+  const bool kept_first = a.front() == b.front() || source[a[0]] - source[b[0]] < as_good;
+  sums.first_kept += kept_first ? 1 : 0;
   sums.ten_kept += static_cast<double>(kept) / static_cast<double>(top);
   sums.spearman += spearman(ranks_of(source, a), ranks_of(quantized, b));
 }
@@ -214,7 +216,7 @@ Ranks measure_ranks(const Answers& source, const Answers& quantized, std::size_t
       a.push_back(cosine(source.row(queries[i]), source.row(candidate)));
       b.push_back(cosine(quantized.row(queries[i]), quantized.row(candidate)));
     }
-    add_query(std::move(a), std::move(b), sums);
+    add_query(std::move(a), std::move(b), kAsGood, sums);
   }
   return means(sums);
 }
@@ -226,7 +228,7 @@ Ranks measure_rerank(std::span<const float> source, std::span<const float> quant
   for (std::size_t first = 0; first < source.size(); first += group) {
     const auto a = source.subspan(first, group);
     const auto b = quantized.subspan(first, group);
-    add_query({a.begin(), a.end()}, {b.begin(), b.end()}, sums);
+    add_query({a.begin(), a.end()}, {b.begin(), b.end()}, 0, sums);
   }
   return means(sums);
 }

@@ -58,14 +58,17 @@ Flips measure_flips(const Answers& source, const Answers& quantized, bool multi_
 // How well the order of neighbours is kept. Every query ranks candidates in both models.
 struct Ranks {
   std::size_t queries = 0;
-  double first_kept = 0;  // share of queries whose best candidate is the same
+  double first_kept = 0;  // share of queries whose best candidate is the same, or as good
   double ten_kept = 0;    // mean share of the ten best that are among the ten best still
   double spearman = 0;    // mean rank correlation over all candidates
 };
-// Embeddings: up to `queries_max` inputs, drawn by `seed`, rank all others by cosine.
+// Embeddings: up to `queries_max` inputs, drawn by `seed`, rank all others by cosine. A best
+// candidate that the source finds within kAsGood of its own best is as good.
+inline constexpr double kAsGood = 0.01;
 Ranks measure_ranks(const Answers& source, const Answers& quantized, std::size_t queries_max,
                     std::uint64_t seed);
-// Rerank: scores of `group` candidates a query, one query after the other.
+// Rerank: scores of `group` candidates a query, one query after the other. Only the same is as
+// good.
 Ranks measure_rerank(std::span<const float> source, std::span<const float> quantized,
                      std::size_t group);
 

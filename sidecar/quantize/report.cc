@@ -5,6 +5,7 @@
 #include <fstream>
 #include <system_error>
 
+#include "sidecar/base/log.h"
 #include "sidecar/files/json.h"
 
 namespace nacelle::quantize {
@@ -129,6 +130,31 @@ base::Result<Vouch> read_report(const std::string& path) {
     vouch.reasons += (vouch.reasons.empty() ? "" : "; ") + reason.get<std::string>();
   }
   return vouch;
+}
+
+base::Status check_gate(const std::string& folder, const std::string& digest) {
+  const auto denied = [&](const std::string& why) {
+    return base::Error{base::Code::kDenied, folder + ": its weights are quantized, and " + why};
+  };
+  const auto vouch = read_report(folder + "/" + kReportFile);
+  if (!vouch && vouch.error().code == base::Code::kNotFound) {
+    return denied(std::string("there is no ") + kReportFile +
+                  " that says how well: make one with nacellectl gate");
+  }
+  if (!vouch) return vouch.error();
+  if (vouch->quantized_digest != digest) {
+    return denied(std::string(kReportFile) + " is about other files (" +
+                  vouch->quantized_digest.substr(0, 12) + ", these are " + digest.substr(0, 12) +
+                  "): make one with nacellectl gate");
+  }
+  if (vouch->verdict == Verdict::kRefuse) {
+    return denied(std::string(kReportFile) + " refuses them: " + vouch->reasons);
+  }
+  if (vouch->verdict == Verdict::kWarn) {
+    base::log_warn("quantized weights are loaded with a warning of their gate",
+                   {{"model", folder}, {"reason", vouch->reasons}});
+  }
+  return base::ok();
 }
 
 }  // namespace nacelle::quantize

@@ -53,4 +53,8 @@ struct Vouch {
 };
 base::Result<Vouch> read_report(const std::string& path);
 
+// Whether a quantized model may be loaded: kDenied with the reason when there is no report beside
+// it, the report is about other files, or its verdict is refuse.
+base::Status check_gate(const std::string& folder, const std::string& digest);
+
 }  // namespace nacelle::quantize

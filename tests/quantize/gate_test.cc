@@ -110,6 +110,26 @@ TEST(Gate, RanksAreTheSameForTheSameSeedAndFallWithNoise) {
   EXPECT_LT(last, 0.6);
 }
 
+TEST(Gate, ABestCandidateThatIsAsGoodIsKept) {
+  // The query is the first row; the angles of the others to it, in both models.
+  const auto rows = [](const std::vector<double>& angles) {
+    std::vector<float> out;
+    for (const double angle : angles) {
+      out.push_back(static_cast<float>(std::cos(angle)));
+      out.push_back(static_cast<float>(std::sin(angle)));
+    }
+    return out;
+  };
+  const std::vector<float> source = rows({0, 0.50, 0.51, 1.2});
+  const auto first_kept = [&](const std::vector<double>& angles) {
+    const std::vector<float> quantized = rows(angles);
+    // Every row is a query; of the four, only the first one's answer is in question here.
+    return measure_ranks({source, 2}, {quantized, 2}, 4, 1).first_kept;
+  };
+  EXPECT_EQ(first_kept({0, 0.51, 0.50, 1.2}), 1);  // cosines 0.005 apart
+  EXPECT_LT(first_kept({0, 1.19, 1.21, 0.5}), 1);  // the far one has come near
+}
+
 TEST(Gate, ALayerIsJudgedByItsWeightsAndItsWorstRow) {
   const std::vector<float> weights = random_rows(100 * 32, 3);
   std::vector<float> scaled = weights;

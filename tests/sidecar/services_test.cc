@@ -9,6 +9,7 @@
 #include <string>
 
 #include "sidecar/base/check.h"
+#include "sidecar/quantize/compare.h"
 #include "tests/support/data.h"
 #include "tests/support/temp_dir.h"
 
@@ -91,6 +92,54 @@ TEST_F(ServicesTest, AServiceAnswersWhatItsModelCan) {
   ASSERT_TRUE(reranker) << reranker.error().message;
   EXPECT_TRUE(reranker->at(0).answers(shm::Op::kRerank));
   EXPECT_TRUE(reranker->at(0).answers(shm::Op::kClassify));
+}
+
+TEST_F(ServicesTest, PrecisionIsTheServicesOwnOrThatOfAll) {
+  struct Row {
+    const char* of_all;
+    ServicePrecision own;
+    model::Precision expected;
+  };
+  for (const Row& row : {Row{"auto", ServicePrecision::kDefault, model::Precision::kF32},
+                         Row{"bf16", ServicePrecision::kDefault, model::Precision::kBf16},
+                         Row{"fp32", ServicePrecision::kBf16, model::Precision::kBf16},
+                         Row{"bf16", ServicePrecision::kF32, model::Precision::kF32},
+                         Row{"bf16", ServicePrecision::kAuto, model::Precision::kF32}}) {
+    Config config;
+    config.services = {service_};
+    config.services[0].precision = row.own;
+    config.kernels.precision = row.of_all;
+    const auto services = Services::load(config, *backend_);
+    ASSERT_TRUE(services) << services.error().message;
+    EXPECT_EQ(services->at(0).model->info().precision, row.expected) << row.of_all;
+  }
+}
+
+TEST_F(ServicesTest, AQuantizedModelIsLoadedWithItsGatesReportOnly) {
+  const std::string source = folder_.path();
+  const testing::TempDir other;
+  const std::string target = other / "int8";
+  const auto layers = quantize::layers_of(source, *backend_);
+  ASSERT_TRUE(layers);
+  const quantize::Conversion conversion{.source = source, .target = target, .layers = *layers};
+  ASSERT_TRUE(quantize::convert(conversion));
+  service_.model = target;
+  EXPECT_THAT(complaint(), HasSubstr("loading service tiny: " + target));
+  EXPECT_THAT(complaint(), HasSubstr("nacellectl gate"));
+
+  std::filesystem::remove_all(target);
+  quantize::Comparison comparison{.source = "", .quantized = "", .inputs = {"a", "b c", "c d e"}};
+  comparison.thresholds.inputs_min = 3;
+  ASSERT_TRUE(quantize::quantize(conversion, comparison, 0, *backend_));
+  const auto services = load();
+  ASSERT_TRUE(services) << services.error().message;
+  EXPECT_EQ(services->at(0).model->info().precision, model::Precision::kInt8);
+
+  // Too few inputs for the ordinary limits: the report refuses.
+  std::filesystem::remove_all(target);
+  comparison.thresholds = {};
+  ASSERT_TRUE(quantize::quantize(conversion, comparison, 0, *backend_));
+  EXPECT_THAT(complaint(), HasSubstr("gate.json refuses them: measured on 3 inputs"));
 }
 
 }  // namespace
