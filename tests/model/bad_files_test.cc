@@ -44,7 +44,7 @@ TEST(BadModel, AWrongTypeTellsTensorOffsetAndBothTypes) {
   folder.edit_header([](files::Json& header) { header[kQuery]["dtype"] = "I32"; });
   EXPECT_THAT(load_error(folder.path()),
               AllOf(HasSubstr("model.safetensors: tensor \"" + std::string(kQuery) + "\" at byte "),
-                    HasSubstr("expected F32, F16 or BF16 of shape [32, 32]"),
+                    HasSubstr("expected F32, F16, BF16 or I8 of shape [32, 32]"),
                     HasSubstr("found I32 of shape [32, 32]")));
 }
 

@@ -12,6 +12,7 @@ namespace nacelle::model {
 namespace {
 
 using ::testing::AllOf;
+using ::testing::Contains;
 using ::testing::HasSubstr;
 
 constexpr double kTolerance = 2e-5;  // values are of size 1, and recorded with 6 digits
@@ -120,6 +121,29 @@ TEST_P(Families, ATextAloneAndInABatchOfManyWavesGivesTheSameBytes) {
           if ((j * 5 + j / kinds) % kinds != i) continue;
           EXPECT_EQ(own[0], together[j]) << name << " " << i;
         }
+      }
+    }
+  }
+}
+
+// The tokenizer that all of them share says type 1 for a pair's second text, as a BERT's does.
+TEST_P(Families, AModelOfOneTypeTakesAPairOfTwo) {
+  for (const std::string name : kFamilies) {
+    const Family folder(name);
+    const auto model = load_or_die(folder.path(), *backend_);
+    const auto pair = model->tokenizer().encode_pair("a question", "the text that answers", 16);
+    ASSERT_TRUE(pair) << pair.error().message;
+    ASSERT_THAT(pair->types, Contains(1)) << name;
+    Batch batch;
+    batch.add(*pair);
+    batch.add(pair->ids);  // of type 0 alone
+    const int types = read_golden(folder.path("config.json")).value("type_vocab_size", 0);
+    for (const Task task : {Task::kEmbed, Task::kClassify}) {
+      const Rows rows = run_or_die(*model, task, batch);
+      if (types > 1) {
+        EXPECT_NE(rows[0], rows[1]) << name;
+      } else {
+        EXPECT_EQ(rows[0], rows[1]) << name;
       }
     }
   }

@@ -171,7 +171,7 @@ TEST(Prompts, WhatTheFileMayNotSay) {
   };
   for (const Row& row : {
            Row{"[]", "not a JSON object"},
-           Row{R"({"prompts": ["query"]})", "prompts: must map at most 256 names"},
+           Row{R"({"prompts": ["query"]})", "prompts: must map at most 64 names"},
            Row{R"({"prompts": {"query": 7}})", "prompts: \"query\" must be a text"},
            Row{R"({"default_prompt_name": "query"})", "there is no prompt \"query\""},
            Row{R"({"default_prompt_name": 7})", "default_prompt_name: must be a string"},
@@ -188,6 +188,16 @@ TEST(Prompts, WhatTheFileMayNotSay) {
   ASSERT_TRUE(prompts) << prompts.error().message;
   EXPECT_EQ(prompts->texts,
             (std::vector<std::pair<std::string, std::string>>{{"a", ""}, {"b", "x"}}));
+}
+
+TEST(Prompts, AreCounted) {
+  for (const std::size_t count : {kPromptsMax, kPromptsMax + 1}) {
+    files::Json prompts;
+    for (std::size_t i = 0; i < count; ++i) prompts["p" + std::to_string(i)] = "x";
+    const TemporaryFolder folder;
+    folder.write("config_sentence_transformers.json", files::Json{{"prompts", prompts}}.dump());
+    EXPECT_EQ(read_prompts(folder.path()).has_value(), count == kPromptsMax) << count;
+  }
 }
 
 TEST(Prompts, ThatThePoolingLeavesOutAreRefused) {
