@@ -48,21 +48,62 @@ class CountingIterator {
 // Builds the tree. Each event returns false to stop the parser, with the reason in `reason`.
 class Builder final : public nlohmann::json_sax<Json> {
  public:
-  bool null() override { return add(nullptr) != nullptr; }
-  bool boolean(bool value) override { return add(value) != nullptr; }
-  bool number_integer(std::int64_t value) override { return add(value) != nullptr; }
-  bool number_unsigned(std::uint64_t value) override { return add(value) != nullptr; }
-  bool number_float(double value, const std::string& /*text*/) override {
+  explicit Builder(const JsonLimits& limits) : limits_(limits) {}
+
+  bool null() override {
+    if (reader_ != nullptr) return reader_->null(), true;
+    return add(nullptr) != nullptr;
+  }
+  bool boolean(bool value) override {
+    if (reader_ != nullptr) return reader_->boolean(value), true;
     return add(value) != nullptr;
   }
-  bool string(std::string& value) override { return add(std::move(value)) != nullptr; }
+  bool number_integer(std::int64_t value) override {
+    if (reader_ != nullptr) return reader_->number_integer(value), true;
+    return add(value) != nullptr;
+  }
+  bool number_unsigned(std::uint64_t value) override {
+    if (reader_ != nullptr) return reader_->number_unsigned(value), true;
+    return add(value) != nullptr;
+  }
+  bool number_float(double value, const std::string& text) override {
+    if (reader_ != nullptr) return reader_->number_float(value, text), true;
+    return add(value) != nullptr;
+  }
+  bool string(std::string& value) override {
+    if (reader_ != nullptr) return reader_->string(value), true;
+    return add(std::move(value)) != nullptr;
+  }
   bool binary(Json::binary_t& /*value*/) override { return stop("binary values are not JSON"); }
-  bool start_object(std::size_t /*count*/) override { return open(Json::value_t::object); }
-  bool start_array(std::size_t /*count*/) override { return open(Json::value_t::array); }
-  bool end_object() override { return close(); }
-  bool end_array() override { return close(); }
+  bool start_object(std::size_t count) override {
+    if (!open(Json::value_t::object)) return false;
+    if (reader_ != nullptr) reader_->start_object(count);
+    return true;
+  }
+  bool start_array(std::size_t count) override {
+    if (!open(Json::value_t::array)) return false;
+    if (reader_ != nullptr) reader_->start_array(count);
+    return true;
+  }
+  bool end_object() override {
+    if (reader_ != nullptr) reader_->end_object();
+    return close();
+  }
+  bool end_array() override {
+    if (reader_ != nullptr) reader_->end_array();
+    return close();
+  }
 
   bool key(std::string& value) override {
+    if (reader_ != nullptr) return reader_->key(value), true;
+    next_reader_ = nullptr;
+    if (open_.size() == 1) parent_ = {};
+    for (const JsonApart& one : limits_.apart) {
+      if (open_.size() == 1 && one.parent == value) parent_ = one.parent;
+      if (open_.size() == 2 && one.parent == parent_ && one.name == value) {
+        next_reader_ = one.reader;
+      }
+    }
     const auto [slot, is_new] = open_.back()->get_ref<Json::object_t&>().emplace(value, nullptr);
     if (!is_new) return stop("key " + in_quotes(value) + " appears twice");
     member_ = &slot->second;
@@ -90,25 +131,38 @@ class Builder final : public nlohmann::json_sax<Json> {
   }
 
   bool open(Json::value_t type) {
-    if (open_.size() == kJsonDepthMax) {
+    if (open_.size() + depth_apart_ == kJsonDepthMax) {
       return stop("nesting is deeper than " + std::to_string(kJsonDepthMax) + " levels");
+    }
+    if (reader_ != nullptr) {
+      ++depth_apart_;
+      return true;
     }
     Json* value = add(Json(type));
     if (value == nullptr) return false;
+    if (next_reader_ != nullptr) {
+      reader_ = std::exchange(next_reader_, nullptr);
+      depth_apart_ = 1;
+      return true;
+    }
     // The pointer stays good: its parent grows again only after this value is closed.
     open_.push_back(value);
     return true;
   }
 
   bool close() {
-    open_.pop_back();
+    if (reader_ == nullptr) {
+      open_.pop_back();
+    } else if (--depth_apart_ == 0) {
+      reader_ = nullptr;
+    }
     return true;
   }
 
   // Where the value now is; nullptr when there are too many.
   Json* add(Json value) {
-    if (++values_ > kJsonValuesMax) {
-      stop("more than " + std::to_string(kJsonValuesMax) + " values");
+    if (++values_ > limits_.values_max) {
+      stop("more than " + std::to_string(limits_.values_max) + " values");
       return nullptr;
     }
     if (open_.empty()) {
@@ -124,9 +178,15 @@ class Builder final : public nlohmann::json_sax<Json> {
     return member_;
   }
 
+  const JsonLimits& limits_;
   Json root_;
   std::vector<Json*> open_;  // from the root inwards; at most kJsonDepthMax
-  Json* member_ = nullptr;   // the object member that the last key made
+  std::string_view parent_;  // the latest key of the root, when members of it stay apart
+  // Of the member whose value comes next, and the one that gets the events now.
+  nlohmann::json_sax<Json>* next_reader_ = nullptr;
+  nlohmann::json_sax<Json>* reader_ = nullptr;
+  std::size_t depth_apart_ = 0;  // values open in reader_'s
+  Json* member_ = nullptr;       // the object member that the last key made
   std::size_t values_ = 0;
   std::string reason_;
 };
@@ -141,13 +201,14 @@ base::Error error_at(const std::string& what, std::size_t offset, const std::str
 
 }  // namespace
 
-base::Result<Json> parse_json(std::string_view text, const std::string& what) {
+base::Result<Json> parse_json(std::string_view text, const std::string& what,
+                              const JsonLimits& limits) {
   // The parser takes a NUL for the end of the text and would not look at what follows.
   const std::size_t nul = text.find('\0');
   if (nul != std::string_view::npos) return error_at(what, nul, "a NUL byte");
 
   const char* seen = text.data();
-  Builder builder;
+  Builder builder(limits);
   const bool parsed = Json::sax_parse(CountingIterator(text.data(), &seen),
                                       CountingIterator(text.data() + text.size(), &seen), &builder);
   if (!parsed) {

@@ -112,7 +112,8 @@ base::Result<std::vector<AddedToken>> read_added_tokens(const Section& root,
 bool AddedTokenFinder::add(const AddedToken& token) {
   if (!contents_.add(token.content, static_cast<std::uint32_t>(tokens_.size()))) return false;
   starts_[static_cast<unsigned char>(token.content.front())] = true;
-  tokens_.push_back(token);
+  AddedToken& kept = tokens_.emplace_back(token);
+  std::string().swap(kept.content);
   return true;
 }
 

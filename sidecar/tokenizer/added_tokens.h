@@ -17,7 +17,9 @@
 
 namespace nacelle::tokenizer {
 
-inline constexpr std::size_t kAddedTokensMax = 65'536;
+inline constexpr std::size_t kAddedTokensMax = 32'768;
+// Bytes of the normal forms of all of them.
+inline constexpr std::size_t kAddedSizeMax = 4U << 20U;
 // Bytes of one added token. Bounds the work per character of text.
 inline constexpr std::size_t kAddedTokenSizeMax = 512;
 
@@ -40,9 +42,10 @@ base::Result<std::vector<AddedToken>> read_added_tokens(const Section& root,
 // Finds tokens in a text: leftmost first, and the longest of those that start there.
 class AddedTokenFinder {
  public:
-  // False when two tokens have the same content.
+  // False when two tokens have the same content, or all together have too much text.
   bool add(const AddedToken& token);
 
+  [[nodiscard]] bool is_full() const { return contents_.is_full(); }
   [[nodiscard]] bool empty() const { return tokens_.empty(); }
 
   // A token found, with the white space that it takes along.
@@ -67,8 +70,10 @@ class AddedTokenFinder {
   };
 
  private:
-  std::vector<AddedToken> tokens_;
-  Vocabulary contents_;             // content -> index in tokens_
+  static constexpr std::size_t kSlotsMax = 1U << 19U;  // 8 MiB
+
+  std::vector<AddedToken> tokens_;  // without their contents
+  Vocabulary contents_{kSlotsMax};  // content -> index in tokens_
   std::array<bool, 256> starts_{};  // bytes that a content begins with
 };
 

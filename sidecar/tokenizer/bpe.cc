@@ -15,7 +15,6 @@
 namespace nacelle::tokenizer {
 namespace {
 
-constexpr std::size_t kMergesMax = 4U << 20U;
 constexpr std::uint32_t kNone = UINT32_MAX;
 constexpr std::size_t kAffixSizeMax = 64;  // bytes of a prefix or suffix
 // SentencePiece's mark for a space.
@@ -24,15 +23,15 @@ constexpr std::string_view kSpaceMarkText = "\xE2\x96\x81";
 
 class Bpe final : public Algorithm {
  public:
-  static AlgorithmResult make(const Section& section, bool bytes) {
+  static AlgorithmResult make(const Section& section, ModelLists& lists, bool bytes) {
     auto result = std::make_unique<Bpe>();
     result->bytes_ = bytes;
     for (const base::Status& status :
          {section.only({"type", "dropout", "unk_token", "continuing_subword_prefix",
                         "end_of_word_suffix", "fuse_unk", "byte_fallback", "ignore_merges", "vocab",
                         "merges"}),
-          result->read_options(section), read_vocabulary(section, result->pieces_),
-          result->read_pieces(section), result->read_merges(section)}) {
+          result->read_options(section), read_vocabulary(section, lists.vocab, result->pieces_),
+          result->read_pieces(section), result->read_merges(section, lists.merges)}) {
       if (!status) return status.error();
     }
     return std::unique_ptr<Algorithm>(std::move(result));
@@ -97,6 +96,7 @@ class Bpe final : public Algorithm {
   base::Status read_pieces(const Section& section) {
     if (bytes_) {
       std::string bytes;
+      byte_pieces_.reserve(pieces_.count(), 0);
       pieces_.each([&](std::uint32_t id, std::string_view piece) {
         bytes.clear();
         // A piece of other characters is never met in a text: it can only be an added token.
@@ -124,10 +124,12 @@ class Bpe final : public Algorithm {
     return base::ok();
   }
 
-  base::Status read_merges(const Section& section) {
-    const auto list = section.list("merges", kMergesMax);
+  base::Status read_merges(const Section& section, Listing& merges) {
+    const auto list = section.list("merges", Listing::kElementsMax);
     if (!list) return list.error();
-    const auto& merges = list->json();
+    if (merges.is_cut()) {
+      return list->error("has more than " + std::to_string(Listing::kElementsMax) + " merges");
+    }
     merges_.reserve(merges.size());
     cuts_at_marks_ = !bytes_ && !has_affixes_ && pieces_.find(kSpaceMarkText).has_value();
     std::string together;
@@ -135,46 +137,42 @@ class Bpe final : public Algorithm {
       std::string_view left;
       std::string_view right;
       if (!split_merge(merges[i], left, right)) {
-        return list->element(i).error("must be two pieces: \"a b\" or [\"a\", \"b\"]");
+        return section.error("merges", i, "must be two pieces: \"a b\" or [\"a\", \"b\"]");
       }
       const auto left_id = pieces_.find(left);
       const auto right_id = pieces_.find(right);
       if (!left_id || !right_id) {
-        return list->element(i).error("names " + files::in_quotes(left_id ? right : left) +
-                                      ", which is not in model.vocab");
+        return section.error(
+            "merges", i,
+            "names " + files::in_quotes(left_id ? right : left) + ", which is not in model.vocab");
       }
       if (right.size() < prefix_.size()) {
-        return list->element(i).error("has a second piece shorter than the prefix");
+        return section.error("merges", i, "has a second piece shorter than the prefix");
       }
       together.assign(left);
       together += right.substr(prefix_.size());
       const auto id = pieces_.find(together);
       if (!id) {
-        return list->element(i).error("makes " + files::in_quotes(together) +
-                                      ", which is not in model.vocab");
+        return section.error(
+            "merges", i, "makes " + files::in_quotes(together) + ", which is not in model.vocab");
       }
       merges_.add(*left_id, *right_id, {.rank = static_cast<std::uint32_t>(i), .id = *id});
       if (cuts_at_marks_ && holds_mark_behind_other(together)) cuts_at_marks_ = false;
     }
+    merges.clear();
     return base::ok();
   }
 
-  static bool split_merge(const files::Json& merge, std::string_view& left,
+  static bool split_merge(const Listing::Element& merge, std::string_view& left,
                           std::string_view& right) {
-    if (merge.is_string()) {
-      const std::string_view text = merge.get_ref<const std::string&>();
-      const std::size_t space = text.find(' ');
-      if (space == std::string_view::npos) return false;
-      left = text.substr(0, space);
-      right = text.substr(space + 1);
-      return right.find(' ') == std::string_view::npos;
-    }
-    if (!merge.is_array() || merge.size() != 2 || !merge[0].is_string() || !merge[1].is_string()) {
-      return false;
-    }
-    left = merge[0].get_ref<const std::string&>();
-    right = merge[1].get_ref<const std::string&>();
-    return true;
+    left = merge.first;
+    right = merge.second;
+    if (merge.kind != Listing::Kind::kText) return merge.kind == Listing::Kind::kPair;
+    const std::size_t space = left.find(' ');
+    if (space == std::string_view::npos) return false;
+    right = left.substr(space + 1);
+    left = left.substr(0, space);
+    return right.find(' ') == std::string_view::npos;
   }
 
   // Whether a space mark stands behind another character.
@@ -265,6 +263,8 @@ class Bpe final : public Algorithm {
 
 }  // namespace
 
-AlgorithmResult make_bpe(const Section& section, bool bytes) { return Bpe::make(section, bytes); }
+AlgorithmResult make_bpe(const Section& section, ModelLists& lists, bool bytes) {
+  return Bpe::make(section, lists, bytes);
+}
 
 }  // namespace nacelle::tokenizer

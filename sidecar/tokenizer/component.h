@@ -17,6 +17,7 @@
 #include <vector>
 
 #include "sidecar/base/result.h"
+#include "sidecar/tokenizer/listing.h"
 #include "sidecar/tokenizer/section.h"
 #include "sidecar/tokenizer/tokenizer.h"
 
@@ -149,8 +150,10 @@ using Decoders = std::vector<std::unique_ptr<Decoder>>;
 base::Result<std::unique_ptr<Normalizer>> make_normalizer(const Section& root);
 base::Result<PreTokenizers> make_pre_tokenizers(const Section& root);
 base::Result<Decoders> make_decoders(const Section& root);
-// `bytes`: words will be plain bytes. Only where takes_bytes() says that the model can.
-base::Result<std::unique_ptr<Algorithm>> make_algorithm(const Section& root, bool bytes);
+// `lists` is emptied. `bytes`: words will be plain bytes. Only where takes_bytes() says that the
+// model can.
+base::Result<std::unique_ptr<Algorithm>> make_algorithm(const Section& root, ModelLists& lists,
+                                                        bool bytes);
 bool takes_bytes(const Section& root);
 // `id_limit` is the algorithm's, for what refers to ids.
 base::Result<std::unique_ptr<PostProcessor>> make_post_processor(const Section& root,
@@ -190,9 +193,9 @@ PreTokenizerResult make_whitespace(const Section& section);
 PreTokenizerResult make_whitespace_split(const Section& section);
 
 using AlgorithmResult = base::Result<std::unique_ptr<Algorithm>>;
-AlgorithmResult make_bpe(const Section& section, bool bytes);
-AlgorithmResult make_unigram(const Section& section);
-AlgorithmResult make_wordpiece(const Section& section);
+AlgorithmResult make_bpe(const Section& section, ModelLists& lists, bool bytes);
+AlgorithmResult make_unigram(const Section& section, ModelLists& lists);
+AlgorithmResult make_wordpiece(const Section& section, ModelLists& lists);
 
 using PostProcessorResult = base::Result<std::unique_ptr<PostProcessor>>;
 PostProcessorResult make_bert_processing(const Section& section, std::size_t id_limit);

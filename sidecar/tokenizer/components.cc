@@ -42,8 +42,14 @@ constexpr Entry<PreTokenizer> kPreTokenizers[] = {
     {"WhitespaceSplit", make_whitespace_split},
 };
 
-AlgorithmResult make_bpe_of_text(const Section& section) { return make_bpe(section, false); }
-constexpr Entry<Algorithm> kAlgorithms[] = {
+struct AlgorithmEntry {
+  std::string_view type;
+  AlgorithmResult (*make)(const Section& section, ModelLists& lists);
+};
+AlgorithmResult make_bpe_of_text(const Section& section, ModelLists& lists) {
+  return make_bpe(section, lists, false);
+}
+constexpr AlgorithmEntry kAlgorithms[] = {
     {"BPE", make_bpe_of_text},
     {"Unigram", make_unigram},
     {"WordPiece", make_wordpiece},
@@ -208,19 +214,20 @@ bool takes_bytes(const Section& root) {
          std::all_of(suffix->begin(), suffix->end(), [](char c) { return c > ' ' && c < '\x7f'; });
 }
 
-base::Result<std::unique_ptr<Algorithm>> make_algorithm(const Section& root, bool bytes) {
+base::Result<std::unique_ptr<Algorithm>> make_algorithm(const Section& root, ModelLists& lists,
+                                                        bool bytes) {
   const auto section = root.object("model");
   if (!section) return section.error();
-  if (bytes) return make_bpe(*section, true);
+  if (bytes) return make_bpe(*section, lists, true);
   if (!section->has("type")) {
     const std::string_view type = type_by_fields(*section);
     for (const auto& entry : kAlgorithms) {
-      if (entry.type == type) return entry.make(*section);
+      if (entry.type == type) return entry.make(*section, lists);
     }
   }
-  const auto entry = choose<Entry<Algorithm>>(*section, kAlgorithms, false);
+  const auto entry = choose<AlgorithmEntry>(*section, kAlgorithms, false);
   if (!entry) return entry.error();
-  return (*entry)->make(*section);
+  return (*entry)->make(*section, lists);
 }
 
 base::Result<std::unique_ptr<PostProcessor>> make_post_processor(const Section& root,

@@ -7,14 +7,27 @@
 
 namespace nacelle::tokenizer {
 
-void Pieces::add(std::uint32_t id, std::string_view piece) {
-  if ((entries_.size() + 1) * 2 > table_.size()) grow();
+void Pieces::reserve(std::size_t count, std::size_t size) {
+  entries_.reserve(count);
+  bytes_.reserve(size);
+  std::size_t slots = 64;
+  while (slots < count * 2) slots *= 2;
+  if (slots > table_.size()) make_table(slots);
+}
+
+bool Pieces::add(std::uint32_t id, std::string_view piece) {
+  if ((entries_.size() + 1) * 2 > table_.size()) {
+    make_table(std::max<std::size_t>(64, table_.size() * 2));
+  }
   const auto index = static_cast<std::uint32_t>(entries_.size());
   entries_.push_back({.id = id,
                       .begin = static_cast<std::uint32_t>(bytes_.size()),
                       .size = static_cast<std::uint32_t>(piece.size())});
   bytes_ += piece;
-  table_[slot(piece)] = index;
+  std::uint32_t& place = table_[slot(piece)];
+  const bool is_new = place == kFree;
+  place = index;
+  return is_new;
 }
 
 std::optional<std::uint32_t> Pieces::find(std::string_view piece) const {
@@ -42,35 +55,44 @@ std::size_t Pieces::slot(std::string_view piece) const {
   return at;
 }
 
-void Pieces::grow() {
-  table_.assign(std::max<std::size_t>(64, table_.size() * 2), kFree);
+void Pieces::make_table(std::size_t size) {
+  table_.assign(size, kFree);
   for (std::size_t i = 0; i < entries_.size(); ++i) {
     table_[slot(text_of(entries_[i]))] = static_cast<std::uint32_t>(i);
   }
 }
 
-base::Status read_vocabulary(const Section& model, Pieces& pieces) {
-  const auto vocabulary = model.object("vocab");
-  if (!vocabulary) return vocabulary.error();
-  std::vector<std::pair<std::uint32_t, std::string_view>> found;
-  found.reserve(vocabulary->json().size());
-  for (const auto& [piece, value] : vocabulary->json().get_ref<const files::Json::object_t&>()) {
-    if (piece.empty()) return vocabulary->error("holds an empty piece");
-    if (!value.is_number_unsigned() || value.get<std::uint64_t>() > kIdMax) {
-      return vocabulary->error("the id of " + files::in_quotes(piece) +
-                               " is not a whole number from 0 to " + std::to_string(kIdMax));
-    }
-    found.emplace_back(static_cast<std::uint32_t>(value.get<std::uint64_t>()), piece);
+base::Status read_vocabulary(const Section& model, Listing& vocab, Pieces& pieces) {
+  const auto section = model.object("vocab");
+  if (!section) return section.error();
+  if (vocab.is_cut()) {
+    return section->error("has more than " + std::to_string(Listing::kElementsMax) + " pieces");
   }
-  std::sort(found.begin(), found.end());
-  for (std::size_t i = 0; i < found.size(); ++i) {
-    const auto& [id, piece] = found[i];
-    if (i > 0 && found[i - 1].first == id) {
-      return vocabulary->error("two pieces have the id " + std::to_string(id) + "; one is " +
-                               files::in_quotes(piece));
+  std::vector<std::uint64_t> order;  // id << 32 | index in vocab
+  order.reserve(vocab.size());
+  for (std::size_t i = 0; i < vocab.size(); ++i) {
+    const Listing::Element element = vocab[i];
+    if (element.first.empty()) return section->error("holds an empty piece");
+    if (element.kind != Listing::Kind::kNumber || element.number > kIdMax) {
+      return section->error("the id of " + files::in_quotes(element.first) +
+                            " is not a whole number from 0 to " + std::to_string(kIdMax));
     }
-    pieces.add(id, piece);
+    order.push_back(static_cast<std::uint64_t>(element.number) << 32U | i);
   }
+  std::sort(order.begin(), order.end());
+  pieces.reserve(vocab.size(), vocab.text_size());
+  for (std::size_t i = 0; i < order.size(); ++i) {
+    const auto id = static_cast<std::uint32_t>(order[i] >> 32U);
+    const std::string_view piece = vocab[order[i] & UINT32_MAX].first;
+    if (i > 0 && order[i - 1] >> 32U == id) {
+      return section->error("two pieces have the id " + std::to_string(id) + "; one is " +
+                            files::in_quotes(piece));
+    }
+    if (!pieces.add(id, piece)) {
+      return section->error("holds " + files::in_quotes(piece) + " twice");
+    }
+  }
+  vocab.clear();
   return base::ok();
 }
 

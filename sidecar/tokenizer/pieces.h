@@ -11,15 +11,19 @@
 #include <vector>
 
 #include "sidecar/base/result.h"
+#include "sidecar/tokenizer/listing.h"
 #include "sidecar/tokenizer/section.h"
 
 namespace nacelle::tokenizer {
 
 class Pieces {
  public:
-  // Pieces come with rising ids, see read_vocabulary. Of two with the same text, find() gives the
-  // later one.
-  void add(std::uint32_t id, std::string_view piece);
+  // Room for that many pieces and bytes of text.
+  void reserve(std::size_t count, std::size_t size);
+
+  // Pieces come with rising ids, see read_vocabulary. False when there is one with the same text
+  // already: find() gives the later one.
+  bool add(std::uint32_t id, std::string_view piece);
 
   [[nodiscard]] std::optional<std::uint32_t> find(std::string_view piece) const;
   [[nodiscard]] std::optional<std::string_view> piece(std::uint32_t id) const;
@@ -47,15 +51,15 @@ class Pieces {
     return std::string_view(bytes_).substr(entry.begin, entry.size);
   }
   [[nodiscard]] std::size_t slot(std::string_view piece) const;
-  void grow();
+  void make_table(std::size_t size);
 
   std::string bytes_;                 // all pieces, end to end; files are smaller than 4 GiB
   std::vector<Entry> entries_;        // by rising ids
   std::vector<std::uint32_t> table_;  // indices of entries by the hash of the text, or kFree
 };
 
-// The field "vocab" of a model, an object of pieces and their ids: ids are unique and at most
-// kIdMax, no piece is empty.
-base::Status read_vocabulary(const Section& model, Pieces& pieces);
+// The field "vocab" of a model, an object of pieces and their ids: both are unique, ids are at most
+// kIdMax, no piece is empty. Empties `vocab`.
+base::Status read_vocabulary(const Section& model, Listing& vocab, Pieces& pieces);
 
 }  // namespace nacelle::tokenizer

@@ -9,6 +9,7 @@
 // like the reference library, the shortest entry that begins it decides, and replaces it whole.
 #include <cstring>
 
+#include "sidecar/base/utf8.h"
 #include "sidecar/tokenizer/component.h"
 #include "sidecar/tokenizer/unicode.h"
 #include "sidecar/tokenizer/utf8.h"
@@ -26,7 +27,7 @@ class Precompiled final : public Normalizer {
     auto result = std::make_unique<Precompiled>();
     // transformers writes null for a model without a map.
     if (!section.has("precompiled_charsmap")) return std::unique_ptr<Normalizer>(std::move(result));
-    const auto encoded = section.text("precompiled_charsmap");
+    const auto encoded = section.view("precompiled_charsmap");
     if (!encoded) return encoded.error();
     const auto problem = [&](const std::string& what) {
       return section.error("precompiled_charsmap", what);
@@ -43,8 +44,9 @@ class Precompiled final : public Normalizer {
     }
     result->units_.resize(trie_size / sizeof(std::uint32_t));
     if (trie_size > 0) std::memcpy(result->units_.data(), &bytes[sizeof trie_size], trie_size);
-    result->texts_ = bytes.substr(sizeof trie_size + trie_size);
-    if (find_invalid(result->texts_)) return problem("holds texts that are not UTF-8");
+    bytes.erase(0, sizeof trie_size + trie_size);
+    result->texts_ = std::move(bytes);
+    if (base::find_invalid_utf8(result->texts_)) return problem("holds texts that are not UTF-8");
     return std::unique_ptr<Normalizer>(std::move(result));
   }
 
@@ -81,6 +83,7 @@ class Precompiled final : public Normalizer {
       return c == '+' ? 62 : c == '/' ? 63 : -1;
     };
     while (text.ends_with('=')) text.remove_suffix(1);
+    out.reserve(text.size() / 4 * 3 + 3);
     std::uint32_t bits = 0;
     unsigned count = 0;
     for (const char c : text) {
@@ -94,8 +97,6 @@ class Precompiled final : public Normalizer {
     }
     return true;
   }
-
-  static bool find_invalid(std::string_view text) { return replace_invalid_utf8(text) != text; }
 
   static std::size_t cluster_end(std::string_view text, std::size_t begin) {
     std::size_t end = begin;

@@ -15,7 +15,7 @@
 namespace nacelle::tokenizer {
 namespace {
 
-constexpr std::size_t kRegexSizeMax = 16384;  // bytes of an expression
+constexpr std::size_t kRegexSizeMax = 4096;  // bytes of all expressions of a file
 // Steps back of one search, and entries of the matcher's stack, which a step may look through:
 // natural expressions need a few for each character of a word. Together they bound a search to
 // about a second.
@@ -114,7 +114,32 @@ class Regex final : public Pattern {
   std::unique_ptr<regex_t, Free> regex_;
 };
 
+// Bytes of the expressions in `json`, which is at most files::kJsonDepthMax deep.
+// NOLINTNEXTLINE(misc-no-recursion)
+std::size_t size_of_regexes(const files::Json& json) {
+  std::size_t size = 0;
+  for (const auto& [key, value] : json.items()) {
+    if (key == "Regex" && value.is_string()) size += value.get_ref<const std::string&>().size();
+    if (value.is_structured()) size += size_of_regexes(value);
+  }
+  return size;
+}
+
 }  // namespace
+
+base::Status check_patterns(const Section& root) {
+  for (const char* part : {"normalizer", "pre_tokenizer", "decoder"}) {
+    const auto found = root.json().find(part);
+    if (found == root.json().end()) continue;
+    const std::size_t size = size_of_regexes(*found);
+    if (size > kRegexSizeMax) {
+      return root.error(part, "has " + std::to_string(size) +
+                                  " bytes of regular expressions; the limit is " +
+                                  std::to_string(kRegexSizeMax));
+    }
+  }
+  return base::ok();
+}
 
 base::Result<std::unique_ptr<Pattern>> make_library_regex(const Section& section,
                                                           std::string_view regex) {

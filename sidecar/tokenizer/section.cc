@@ -15,6 +15,12 @@ base::Error Section::error(std::string_view name, const std::string& problem) co
   return base::Error{base::Code::kInvalid, file_ + ": " + place_of(name) + " " + problem};
 }
 
+base::Error Section::error(std::string_view name, std::size_t index,
+                           const std::string& problem) const {
+  return base::Error{base::Code::kInvalid,
+                     file_ + ": " + place_of(name) + "[" + std::to_string(index) + "]: " + problem};
+}
+
 base::Status Section::only(std::initializer_list<std::string_view> names) const {
   if (!json_->is_object()) return error("must be an object");
   for (const auto& [key, value] : json_->items()) {
@@ -34,9 +40,15 @@ bool Section::has(std::string_view name) const {
 }
 
 base::Result<std::string> Section::text(std::string_view name) const {
+  const auto value = view(name);
+  if (!value) return value.error();
+  return std::string(*value);
+}
+
+base::Result<std::string_view> Section::view(std::string_view name) const {
   const files::Json* value = find(name);
   if (value == nullptr || !value->is_string()) return error(name, "must be a string");
-  return value->get_ref<const std::string&>();
+  return std::string_view(value->get_ref<const std::string&>());
 }
 
 base::Result<bool> Section::boolean(std::string_view name) const {

@@ -25,6 +25,9 @@ class Section {
   // An error about this section, or about its field `name`.
   [[nodiscard]] base::Error error(const std::string& problem) const;
   [[nodiscard]] base::Error error(std::string_view name, const std::string& problem) const;
+  // About an element of the list in its field `name`.
+  [[nodiscard]] base::Error error(std::string_view name, std::size_t index,
+                                  const std::string& problem) const;
 
   // Refuses anything but an object with these keys: an unknown key could change what the file
   // means.
@@ -35,6 +38,7 @@ class Section {
 
   // Required fields of a type.
   [[nodiscard]] base::Result<std::string> text(std::string_view name) const;
+  [[nodiscard]] base::Result<std::string_view> view(std::string_view name) const;  // of the json
   [[nodiscard]] base::Result<bool> boolean(std::string_view name) const;
   [[nodiscard]] base::Result<char32_t> character(std::string_view name) const;
   [[nodiscard]] base::Result<std::uint32_t> number(std::string_view name, std::uint32_t max) const;

@@ -9,23 +9,27 @@
 #include <unordered_map>
 #include <utility>
 
+#include "sidecar/base/file.h"
 #include "sidecar/base/utf8.h"
 #include "sidecar/files/json.h"
 #include "sidecar/tokenizer/added_tokens.h"
 #include "sidecar/tokenizer/component.h"
 #include "sidecar/tokenizer/section.h"
+#include "sidecar/tokenizer/split.h"
 #include "sidecar/tokenizer/utf8.h"
 
 namespace nacelle::tokenizer {
 namespace {
 
 constexpr std::size_t kFileSizeMax = 64U << 20U;  // bytes of a tokenizer.json
+// Values of it outside of the model's lists: eight for an added token.
+constexpr std::size_t kValuesMax = 300'000;
 // Bytes normalized at a time: enough to spread the cost of a chunk, few beside 512 tokens of text.
 constexpr std::size_t kChunkSize = 2048;
 
 class Pipeline final : public Tokenizer {
  public:
-  static base::Result<std::unique_ptr<Tokenizer>> make(const Section& root) {
+  static base::Result<std::unique_ptr<Tokenizer>> make(const Section& root, ModelLists& lists) {
     const base::Status keys =
         root.only({"version", "truncation", "padding", "added_tokens", "normalizer",
                    "pre_tokenizer", "post_processor", "decoder", "model"});
@@ -38,6 +42,8 @@ class Pipeline final : public Tokenizer {
       }
     }
 
+    const base::Status patterns = check_patterns(root);
+    if (!patterns) return patterns.error();
     auto result = std::make_unique<Pipeline>();
     auto normalizer = make_normalizer(root);
     if (!normalizer) return normalizer.error();
@@ -47,7 +53,7 @@ class Pipeline final : public Tokenizer {
     result->pre_tokenizers_ = std::move(*pre_tokenizers);
     const PreTokenizers& stages = result->pre_tokenizers_;
     const bool bytes = !stages.empty() && takes_bytes(root) && stages.back()->give_bytes();
-    auto algorithm = make_algorithm(root, bytes);
+    auto algorithm = make_algorithm(root, lists, bytes);
     if (!algorithm) return algorithm.error();
     result->algorithm_ = std::move(*algorithm);
     const base::Status added = result->read_added(root);
@@ -187,15 +193,20 @@ class Pipeline final : public Tokenizer {
     [[nodiscard]] bool over() const { return failed || ids.size() > ids_max; }
   };
 
+  static base::Error too_much_added(const Section& root) {
+    return root.error("added_tokens", "hold too much text");
+  }
+
   base::Status read_added(const Section& root) {
     const auto tokens = read_added_tokens(root, *algorithm_);
     if (!tokens) return tokens.error();
     id_limit_ = algorithm_->id_limit();
+    std::size_t normal_size = 0;  // bytes of all normal forms
     for (AddedToken token : *tokens) {
       id_limit_ = std::max(id_limit_, std::size_t{token.id} + 1);
       added_by_id_.emplace(token.id, token);
       if (!token.normalized) {
-        added_.add(token);  // contents are unique
+        if (!added_.add(token)) return too_much_added(root);  // contents are unique
         continue;
       }
       const std::string name = files::in_quotes(token.content);
@@ -203,8 +214,11 @@ class Pipeline final : public Tokenizer {
         std::string normal;
         if (!normalizer_->normalize(token.content, normal)) return too_slow();
         token.content = std::move(normal);
+        normal_size += token.content.size();
       }
+      if (normal_size > kAddedSizeMax) return too_much_added(root);
       if (token.content.empty() || !added_normalized_.add(token)) {
+        if (added_normalized_.is_full()) return too_much_added(root);
         return root.error("added_tokens",
                           "holds " + name + ", whose normal form is empty or that of another");
       }
@@ -346,19 +360,40 @@ class Pipeline final : public Tokenizer {
   bool asks_for_start_ = false;  // it matters whether a word starts the text
 };
 
+// The tree of a tokenizer.json, without what goes to `lists`.
+base::Result<files::Json> read_document(std::string_view text, const std::string& what,
+                                        ModelLists& lists) {
+  lists.file_size = text.size();
+  const files::JsonApart apart[] = {
+      {.parent = "model", .name = "vocab", .reader = &lists.vocab},
+      {.parent = "model", .name = "merges", .reader = &lists.merges},
+  };
+  return files::parse_json(text, what, {.values_max = kValuesMax, .apart = apart});
+}
+
 }  // namespace
 
 base::Result<std::unique_ptr<Tokenizer>> Tokenizer::load(const std::string& path) {
-  const auto json = files::read_json(path, kFileSizeMax);
+  auto text = base::read_file(path, kFileSizeMax);
+  if (!text) return text.error();
+  ModelLists lists;
+  const auto json = read_document(*text, path, lists);
   if (!json) return json.error();
-  return Pipeline::make(Section(*json, path, ""));
+  std::string().swap(*text);  // what follows does without
+  return Pipeline::make(Section(*json, path, ""), lists);
 }
 
 base::Result<std::unique_ptr<Tokenizer>> Tokenizer::parse(std::string_view json,
                                                           const std::string& what) {
-  const auto parsed = files::parse_json(json, what);
+  if (json.size() > kFileSizeMax) {
+    return base::Error{base::Code::kTooLarge, what + " has " + std::to_string(json.size()) +
+                                                  " bytes; the limit is " +
+                                                  std::to_string(kFileSizeMax)};
+  }
+  ModelLists lists;
+  const auto parsed = read_document(json, what, lists);
   if (!parsed) return parsed.error();
-  return Pipeline::make(Section(*parsed, what, ""));
+  return Pipeline::make(Section(*parsed, what, ""), lists);
 }
 
 }  // namespace nacelle::tokenizer

@@ -25,7 +25,8 @@ struct Encoding {
 
 class Tokenizer {
  public:
-  // From a tokenizer.json. Errors name the file and the component ("normalizer: unknown type
+  // From a tokenizer.json of at most 64 MiB; loading takes at most 64 MiB of memory and 4 bytes for
+  // each of the file. Errors name the file and the component ("normalizer: unknown type
   // \"Foo\"; this version knows BertNormalizer"). Padding and truncation in the file are ignored:
   // the server packs without padding and truncates to the model's limit.
   static base::Result<std::unique_ptr<Tokenizer>> load(const std::string& path);

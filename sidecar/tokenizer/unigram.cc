@@ -60,13 +60,15 @@ double as_reference_reads(double value) {
 
 class Unigram final : public Algorithm {
  public:
-  static AlgorithmResult make(const Section& section) {
+  explicit Unigram(std::size_t file_size) : trie_(Vocabulary::slots_max(file_size)) {}
+
+  static AlgorithmResult make(const Section& section, ModelLists& lists) {
     const base::Status keys = section.only({"type", "unk_id", "vocab", "byte_fallback"});
     if (!keys) return keys.error();
-    auto result = std::make_unique<Unigram>();
+    auto result = std::make_unique<Unigram>(lists.file_size);
     const auto byte_fallback = section.boolean_or("byte_fallback", false);
     if (!byte_fallback) return byte_fallback.error();
-    const base::Status read = result->read_pieces(section);
+    const base::Status read = result->read_pieces(section, lists.vocab);
     if (!read) return read.error();
     const auto unknown = section.number("unk_id", kIdMax);
     if (!unknown) return unknown.error();
@@ -118,38 +120,41 @@ class Unigram final : public Algorithm {
     std::uint32_t id = 0;
   };
 
-  base::Status read_pieces(const Section& section) {
+  base::Status read_pieces(const Section& section, Listing& vocab) {
     const auto list = section.list("vocab", kIdMax);
     if (!list) return list.error();
-    const auto& vocab = list->json().get_ref<const files::Json::array_t&>();
+    if (vocab.is_cut()) {
+      return list->error("has more than " + std::to_string(Listing::kElementsMax) + " pieces");
+    }
     scores_.reserve(vocab.size());
+    pieces_.reserve(vocab.size(), vocab.text_size());
     double least = 0;
     for (std::size_t i = 0; i < vocab.size(); ++i) {
-      const files::Json& entry = vocab[i];
-      if (!entry.is_array() || entry.size() != 2 || !entry[0].is_string() ||
-          !entry[1].is_number() || !std::isfinite(entry[1].get<double>())) {
-        return list->element(i).error("must be a piece and its finite score: [\"piece\", -1.5]");
+      const Listing::Element entry = vocab[i];
+      if (entry.kind != Listing::Kind::kScored || !std::isfinite(entry.number)) {
+        return section.error("vocab", i, "must be a piece and its finite score: [\"piece\", -1.5]");
       }
-      const auto& piece = entry[0].get_ref<const std::string&>();
+      const std::string_view piece = entry.first;
       if (static_cast<std::size_t>(std::count_if(piece.begin(), piece.end(), [](char c) {
             return !is_continuation(c);
           })) > kPieceCharsMax) {
-        return list->element(i).error("is longer than " + std::to_string(kPieceCharsMax) +
-                                      " characters");
+        return section.error("vocab", i,
+                             "is longer than " + std::to_string(kPieceCharsMax) + " characters");
       }
       pieces_.add(static_cast<std::uint32_t>(i), piece);
-      scores_.push_back(as_reference_reads(entry[1].get<double>()));
+      scores_.push_back(as_reference_reads(entry.number));
       least = i == 0 ? scores_[0] : std::min(least, scores_.back());
     }
     unknown_score_ = least - kUnknownPenalty;
+    vocab.clear();
     // Of pieces with the same text the last one counts.
-    for (std::size_t i = vocab.size(); i-- > 0;) {
-      const auto& piece = vocab[i][0].get_ref<const std::string&>();
-      if (!piece.empty()) trie_.add(piece, static_cast<std::uint32_t>(i));
+    for (std::size_t i = pieces_.count(); i-- > 0;) {
+      const auto id = static_cast<std::uint32_t>(i);
+      trie_.add(*pieces_.piece(id), id);
     }
     if (trie_.is_full()) {
-      return list->error("has more than " + std::to_string(Vocabulary::kNodesMax) +
-                         " distinct beginnings of pieces");
+      return list->error("has too many distinct beginnings of pieces; the limit is " +
+                         std::to_string(trie_.edges_max()));
     }
     return base::ok();
   }
@@ -226,6 +231,8 @@ class Unigram final : public Algorithm {
 
 }  // namespace
 
-AlgorithmResult make_unigram(const Section& section) { return Unigram::make(section); }
+AlgorithmResult make_unigram(const Section& section, ModelLists& lists) {
+  return Unigram::make(section, lists);
+}
 
 }  // namespace nacelle::tokenizer

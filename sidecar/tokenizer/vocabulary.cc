@@ -1,5 +1,6 @@
 #include "sidecar/tokenizer/vocabulary.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "sidecar/tokenizer/utf8.h"
@@ -18,13 +19,14 @@ std::uint64_t mix(std::uint64_t key) {
 
 }  // namespace
 
-Vocabulary::Vocabulary() : table_(kSlotsAtStart) {}
+Vocabulary::Vocabulary(std::size_t slots_max)
+    : slots_max_(slots_max), table_(std::min(kSlotsAtStart, slots_max)) {}
 
 std::size_t Vocabulary::slot(std::uint32_t node, char32_t code_point) const {
   const std::uint64_t key = std::uint64_t{node} << kCodePointBits | code_point;
   const std::size_t mask = table_.size() - 1;
   std::size_t at = mix(key) & mask;
-  // Ends: the table is never more than half full.
+  // Ends: the table is never full.
   while (table_[at].key != key && table_[at].key != kFree) at = (at + 1) & mask;
   return at;
 }
@@ -48,8 +50,8 @@ bool Vocabulary::add(std::string_view piece, std::uint32_t id) {
     const char32_t code_point = decode(piece, offset);
     at = slot(node, code_point);
     if (table_[at].key == kFree) {
-      if (edges_ == kNodesMax) return false;
-      if ((edges_ + 1) * 2 > table_.size()) {
+      if (is_full()) return false;
+      if ((edges_ + 1) * 2 > table_.size() && table_.size() < slots_max_) {
         grow();
         at = slot(node, code_point);
       }

@@ -16,12 +16,18 @@ namespace nacelle::tokenizer {
 
 class Vocabulary {
  public:
-  // Edges at most; a table of that many takes 512 MB. Vocabularies in use need under two million.
-  static constexpr std::size_t kNodesMax = 16U << 20U;
+  // Slots at most, 16 bytes each. Those of a model: the trie of XLM-R needs one million, larger
+  // ones come in larger files.
+  static constexpr std::size_t kSlotsMax = 2U << 20U;
+  static std::size_t slots_max(std::size_t file_size) {
+    constexpr std::size_t kLarge = 24U << 20U;  // bytes
+    return file_size < kLarge ? kSlotsMax : 2 * kSlotsMax;
+  }
   static constexpr std::uint32_t kNone = UINT32_MAX;
   static constexpr std::uint32_t kRoot = 0;
 
-  Vocabulary();
+  // `slots_max` is a power of two.
+  explicit Vocabulary(std::size_t slots_max = kSlotsMax);
 
   // False when the piece is there already or the trie is full. `piece` is well-formed UTF-8.
   bool add(std::string_view piece, std::uint32_t id);
@@ -52,7 +58,9 @@ class Vocabulary {
     return edge.child;
   }
 
-  [[nodiscard]] bool is_full() const { return edges_ == kNodesMax; }
+  // Edges that fit: half as many as slots, until there are no more slots to come.
+  [[nodiscard]] std::size_t edges_max() const { return slots_max_ / 8 * 7; }
+  [[nodiscard]] bool is_full() const { return edges_ == edges_max(); }
   [[nodiscard]] std::size_t piece_count() const { return pieces_; }
   [[nodiscard]] std::size_t node_count() const { return edges_ + 1; }
 
@@ -68,7 +76,8 @@ class Vocabulary {
   [[nodiscard]] std::size_t slot(std::uint32_t node, char32_t code_point) const;
   void grow();
 
-  std::vector<Edge> table_;  // a power of two, at most half full
+  std::size_t slots_max_;
+  std::vector<Edge> table_;  // a power of two; half full at most, at slots_max_ edges_max()
   std::size_t edges_ = 0;
   std::size_t pieces_ = 0;
 };

@@ -18,7 +18,9 @@ constexpr std::uint32_t kWordCharsMax = 1000;
 
 class WordPiece final : public Algorithm {
  public:
-  static base::Result<std::unique_ptr<Algorithm>> make(const Section& section) {
+  explicit WordPiece(std::size_t file_size) : vocabulary_(Vocabulary::slots_max(file_size)) {}
+
+  static base::Result<std::unique_ptr<Algorithm>> make(const Section& section, ModelLists& lists) {
     const base::Status keys = section.only(
         {"type", "unk_token", "continuing_subword_prefix", "max_input_chars_per_word", "vocab"});
     if (!keys) return keys.error();
@@ -29,8 +31,8 @@ class WordPiece final : public Algorithm {
     const auto chars_max = section.number("max_input_chars_per_word", kWordCharsMax);
     if (!chars_max) return chars_max.error();
 
-    auto result = std::make_unique<WordPiece>();
-    const base::Status read = result->read(section);
+    auto result = std::make_unique<WordPiece>(lists.file_size);
+    const base::Status read = result->read(section, lists.vocab);
     if (!read) return read.error();
     const auto unknown_id = result->vocabulary_.find(*unknown);
     if (!unknown_id) {
@@ -72,13 +74,13 @@ class WordPiece final : public Algorithm {
   [[nodiscard]] std::size_t id_limit() const override { return pieces_.id_limit(); }
 
  private:
-  base::Status read(const Section& section) {
-    const base::Status status = read_vocabulary(section, pieces_);
+  base::Status read(const Section& section, Listing& vocab) {
+    const base::Status status = read_vocabulary(section, vocab, pieces_);
     if (!status) return status;
     pieces_.each([&](std::uint32_t id, std::string_view piece) { vocabulary_.add(piece, id); });
     if (vocabulary_.is_full()) {
-      return section.error("vocab", "has more than " + std::to_string(Vocabulary::kNodesMax) +
-                                        " distinct beginnings of pieces");
+      return section.error("vocab", "has too many distinct beginnings of pieces; the limit is " +
+                                        std::to_string(vocabulary_.edges_max()));
     }
     return base::ok();
   }
@@ -101,8 +103,8 @@ class WordPiece final : public Algorithm {
 
 }  // namespace
 
-base::Result<std::unique_ptr<Algorithm>> make_wordpiece(const Section& section) {
-  return WordPiece::make(section);
+base::Result<std::unique_ptr<Algorithm>> make_wordpiece(const Section& section, ModelLists& lists) {
+  return WordPiece::make(section, lists);
 }
 
 }  // namespace nacelle::tokenizer

@@ -57,6 +57,68 @@ TEST(Json, TooManyValuesAreRefused) {
   EXPECT_THAT(json.error().message, HasSubstr("more than 4000000 values"));
 }
 
+// Writes down what it is told.
+class Recorder final : public nlohmann::json_sax<Json> {
+ public:
+  std::string told;
+  bool null() override { return tell("null"); }
+  bool boolean(bool value) override { return tell(value ? "true" : "false"); }
+  bool number_integer(std::int64_t value) override { return tell(std::to_string(value)); }
+  bool number_unsigned(std::uint64_t value) override { return tell(std::to_string(value)); }
+  bool number_float(double /*value*/, const std::string& text) override { return tell(text); }
+  bool string(std::string& value) override { return tell('"' + value + '"'); }
+  bool binary(Json::binary_t& /*value*/) override { return tell("binary"); }
+  bool start_object(std::size_t /*count*/) override { return tell("{"); }
+  bool key(std::string& value) override { return tell(value + ':'); }
+  bool end_object() override { return tell("}"); }
+  bool start_array(std::size_t /*count*/) override { return tell("["); }
+  bool end_array() override { return tell("]"); }
+  bool parse_error(std::size_t /*position*/, const std::string& /*token*/,
+                   const nlohmann::detail::exception& /*error*/) override {
+    return tell("error");
+  }
+
+ private:
+  bool tell(const std::string& what) {
+    told += what + ' ';
+    return false;  // which does not matter
+  }
+};
+
+TEST(Json, AMemberApartGoesToItsReader) {
+  Recorder list;
+  Recorder other;
+  const JsonApart apart[] = {{.parent = "a", .name = "list", .reader = &list},
+                             {.parent = "a", .name = "other", .reader = &other}};
+  const auto json = parse_json(
+      R"({"list": [1], "a": {"x": {"list": [2]}, "other": 7,
+          "list": [null, true, -1, 2, 0.5, "s", {"list": [{}]}], "y": 3},
+          "b": {"list": [4]}})",
+      "x", {.apart = apart});
+  ASSERT_TRUE(json) << json.error().message;
+  EXPECT_EQ(list.told, "[ null true -1 2 0.5 \"s\" { list: [ { } ] } ] ");
+  EXPECT_EQ(other.told, "");  // neither an object nor a list
+  EXPECT_EQ(json->dump(),
+            R"({"a":{"list":[],"other":7,"x":{"list":[2]},"y":3},"b":{"list":[4]},"list":[1]})");
+}
+
+TEST(Json, AMemberApartKeepsTheOtherRules) {
+  const auto parsed = [](const std::string& text, std::size_t values_max = 100) {
+    Recorder list;
+    const JsonApart apart[] = {{.parent = "a", .name = "list", .reader = &list}};
+    return parse_json(text, "x", {.values_max = values_max, .apart = apart});
+  };
+  EXPECT_TRUE(parsed("{\"a\":{\"list\":" + nested(kJsonDepthMax - 2) + "}}"));
+  EXPECT_FALSE(parsed("{\"a\":{\"list\":" + nested(kJsonDepthMax - 1) + "}}"));
+  // The root, a, the list and b; what is in the list does not count.
+  EXPECT_TRUE(parsed(R"({"a":{"list":[1,2,3,4,5]},"b":0})", 4));
+  EXPECT_FALSE(parsed(R"({"a":{"list":[1,2,3,4,5]},"b":0})", 3));
+  EXPECT_FALSE(parsed(R"({"a":{"list":[1],"list":[1]}})"));
+  EXPECT_FALSE(parsed(R"({"a":{"list":[1]},"a":{"list":[1]}})"));
+  EXPECT_FALSE(parsed(R"({"a":{"list":[1}})"));
+  EXPECT_FALSE(parsed(R"({"a":{"list":["\ud800"]}})"));
+}
+
 TEST(Json, ErrorsNameTheFileTheByteAndTheReason) {
   const auto json = parse_json("{\"a\": 1, \"b\": 2, \"a\": 3}", "dir/x.json");
   ASSERT_FALSE(json);

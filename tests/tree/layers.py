@@ -109,6 +109,8 @@ MIRROR_FREE_TESTS = (
     "tests/tokenizer/reference_test.cc",  # and of the real ones
     "tests/tokenizer/families_test.cc",  # recorded ids of each family,
     "tests/tokenizer/hostile_test.cc",  # its hostile files and texts,
+    "tests/tokenizer/loading_test.cc",  # the memory that loading them takes,
+    "tests/tokenizer/steps_test.cc",  # the steps that texts take,
     "tests/tokenizer/pairs_test.cc",  # two texts in one sequence,
     "tests/tokenizer/patterns_test.cc",  # and expressions by hand and by the library
 )
