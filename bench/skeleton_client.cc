@@ -8,12 +8,12 @@
 //   ping COUNT                       ok P50_NS P99_NS      null ops of 64 bytes, each verified
 //   socket COUNT                     ok P50_NS P99_NS      the same over a Unix socket
 //   floor COUNT CPU CPU              ok P50_NS P99_NS      one cache line each way
-//   peak THREADS                     ok GFLOP/S            single-precision products and sums
+//   peak THREADS [fp32|bf16|int8]    ok GFLOP/S            products and sums of that precision
 //   texts FILE                       ok COUNT              one a line; what the next two send
 //   vectors SERVICE CALL_TEXTS FILE  ok WIDTH              every text's embedding, as raw floats
 //   embed SERVICE CALL_TEXTS MS FROM ok TEXTS BEGIN_NS END_NS CALL_US QUEUE_US COMPUTE_US ...
-//         ... BATCH_TEXTS BATCH_CLIENTS    calls, one after the other, for MS milliseconds, from
-//                                          text FROM on; the last five are means over the calls
+//         ... BATCH_TEXTS BATCH_CLIENTS P50_US P99_US    calls, one after the other, for MS
+//                        milliseconds, from text FROM on; five means over the calls, two percentiles
 #include <algorithm>
 #include <array>
 #include <cstddef>
@@ -109,6 +109,10 @@ class Application {
   static Result<std::string> peak(std::istringstream& words) {
     const auto pool = kernels::cpu::ThreadPool::create(number(words));
     if (!pool) return pool.error();
+    std::string precision;
+    words >> precision;
+    if (precision == "bf16") return std::to_string(peak_bf16(**pool));
+    if (precision == "int8") return std::to_string(peak_int8(**pool));
     return std::to_string(peak_flops(**pool));
   }
 
@@ -169,12 +173,15 @@ class Application {
     std::uint64_t compute_us = 0;
     std::uint64_t batch_texts = 0;
     std::uint64_t batch_clients = 0;
+    std::vector<Nanos> times;
     const Nanos begin = base::now_ns();
     Nanos end = begin;
     do {
       next %= views_.size();
+      const Nanos start = end;
       const auto rows = client_->embed(service, std::span(views_).subspan(next, *count));
       end = base::now_ns();
+      times.push_back(end - start);
       if (!rows) return rows.error();
       if (rows->report.items_failed != 0) return Error{Code::kInternal, "a text failed"};
       next += *count;
@@ -192,6 +199,11 @@ class Application {
          << static_cast<double>(end - begin) / 1e3 / static_cast<double>(calls) << " "
          << per_call(queue_us) << " " << per_call(compute_us) << " " << per_call(batch_texts) << " "
          << per_call(batch_clients);
+    std::sort(times.begin(), times.end());
+    for (const double share : {0.5, 0.99}) {
+      const auto at = static_cast<std::size_t>(share * static_cast<double>(times.size() - 1));
+      said << " " << static_cast<double>(times[at]) / 1e3;
+    }
     return said.str();
   }
 

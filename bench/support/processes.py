@@ -71,12 +71,15 @@ class Answering(Process):
 
 
 def start_sidecar(stack, folder, services, options=(), before=None):
-    """nacelled with a configuration of its own: the process and its clients' socket."""
+    """nacelled with a configuration of its own: the process and its clients' socket. A service is a
+    model's folder, or a map with `model` and what else it is given."""
     folder.mkdir(exist_ok=True)
     socket = folder / "nacelle.sock"
     lines = [f"socket: {socket}", "control:", f"  socket: {folder}/control.sock", "log:",
              "  level: warn", "services:"]
-    lines += [f"  {name}: {model}" for name, model in services.items()]
+    for name, model in services.items():
+        keys = model if isinstance(model, dict) else {"model": model}
+        lines.append(f"  {name}: {{{', '.join(f'{key}: {value}' for key, value in keys.items())}}}")
     (folder / "nacelle.yaml").write_text("\n".join(lines) + "\n", encoding="utf-8")
     environment = {name: value for name, value in os.environ.items()
                    if not name.startswith("NACELLE_")}
