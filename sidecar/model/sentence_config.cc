@@ -86,8 +86,8 @@ base::Result<std::vector<Pooling>> read_flags(const files::Json& json, const std
   for (const auto& [name, value] : json.items()) {
     if (!name.starts_with("pooling_mode_")) continue;
     if (!value.is_boolean()) return invalid(path, files::in_quotes(name) + " is not true or false");
-    const bool known =
-        std::ranges::any_of(kPoolings, [&](const NamedPooling& e) { return e.older == name; });
+    const bool known = std::ranges::any_of(
+        kPoolings, [&older = name](const NamedPooling& e) { return e.older == older; });
     if (!known && value.get<bool>()) return invalid(path, files::in_quotes(name) + " is not known");
   }
   std::vector<Pooling> modes;
