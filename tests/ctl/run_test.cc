@@ -18,7 +18,7 @@ namespace nacelle::ctl {
 namespace {
 
 using ::testing::AllOf;
-using ::testing::ContainsRegex;
+using ::testing::EndsWith;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 using ::testing::StartsWith;
@@ -225,6 +225,7 @@ TEST_F(Ctl, AnUnknownOptionIsRefusedWithTheClosestName) {
 
 TEST_F(Ctl, JsonIsOneDocumentForEveryCommand) {
   for (const Command* command : all_commands()) {
+    if (command->run == nullptr) continue;  // works on files that it must be given
     const Ran ran = ask({std::string(command->name).substr(0, command->name.find(' ')),
                          command->name == "config explain" ? "explain" : "--json", "--json"});
     EXPECT_EQ(ran.exit, kDone) << command->name << ": " << ran.err;
@@ -298,7 +299,12 @@ TEST_F(Ctl, HelpNeedsNoSidecarAndKnowsEveryCommand) {
     EXPECT_EQ(one.exit, kDone) << one.err;
     EXPECT_THAT(one.out, HasSubstr(std::string(command->help)));
   }
-  EXPECT_THAT(ctl({"--version"}, nullptr).out, ContainsRegex("^nacellectl [0-9.]+\n"));
+  // No regular expression: GoogleTest's are POSIX's, and Oniguruma, which the tokenizer links, has
+  // functions of the same names.
+  const std::string version = ctl({"--version"}, nullptr).out;
+  EXPECT_THAT(version, AllOf(StartsWith("nacellectl "), EndsWith("\n")));
+  EXPECT_EQ(version.find_first_not_of("0123456789.", 11), version.size() - 1) << version;
+  EXPECT_GT(version.size(), 12U);
 }
 
 }  // namespace
