@@ -5,11 +5,11 @@
 // per thread that tokenizes, however many tokenizers there are.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
 #include <functional>
 #include <memory>
 #include <string_view>
@@ -28,10 +28,7 @@ class WordCache {
   // Appends the ids of `word` when it is there.
   [[nodiscard]] bool find(std::string_view word, std::vector<std::uint32_t>& ids) const {
     const Slot& slot = slots()[index(word)];
-    if (slot.owner != owner_ || slot.size != word.size() ||
-        std::memcmp(slot.word.data(), word.data(), word.size()) != 0) {
-      return false;
-    }
+    if (slot.owner != owner_ || std::string_view(slot.word.data(), slot.size) != word) return false;
     ids.insert(ids.end(), slot.ids.begin(), slot.ids.begin() + slot.count);
     return true;
   }
@@ -44,8 +41,9 @@ class WordCache {
     slot.owner = owner_;
     slot.size = static_cast<std::uint8_t>(word.size());
     slot.count = static_cast<std::uint8_t>(count);
-    std::memcpy(slot.word.data(), word.data(), word.size());
-    std::memcpy(slot.ids.data(), ids.data() + from, count * sizeof ids[0]);
+    // Neither may be there at all: a word of nothing, or of unknown characters that are dropped.
+    std::copy(word.begin(), word.end(), slot.word.begin());
+    std::copy(ids.end() - static_cast<std::ptrdiff_t>(count), ids.end(), slot.ids.begin());
   }
 
  private:
