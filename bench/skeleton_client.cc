@@ -13,7 +13,8 @@
 //   vectors SERVICE CALL_TEXTS FILE  ok WIDTH              every text's embedding, as raw floats
 //   embed SERVICE CALL_TEXTS MS FROM ok TEXTS BEGIN_NS END_NS CALL_US QUEUE_US COMPUTE_US ...
 //         ... BATCH_TEXTS BATCH_CLIENTS P50_US P99_US    calls, one after the other, for MS
-//                        milliseconds, from text FROM on; five means over the calls, two percentiles
+//                        milliseconds, from text FROM on; five means over the calls, two
+//                        percentiles
 #include <algorithm>
 #include <array>
 #include <cstddef>

@@ -1,5 +1,5 @@
 // The long lists of a tokenizer.json, read without a tree: a vocabulary's pieces with their ids or
-// scores, and the merges. A tree would take up to 30 times the text's bytes.
+// scores, and the merges. As a tree, each value would cost about 100 bytes.
 //
 // Cost: the bytes of the texts and 16 bytes for each element, at most kElementsMax of them.
 #pragma once
