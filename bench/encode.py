@@ -297,6 +297,8 @@ class Bench:
             [one[value] for one in measured[peer, peer_batch]],
             f"{peer.label}, batches of {peer_batch}", bound, "peak", value != "rate"), **about()})
         rows.print_row(self.rows[-1])
+        if self.options.json:  # after each, since a whole run takes long
+            rows.write(self.options.json, self.rows)
         if value == "rate":
             share = self.rows[-1]["ours"] / bound
             print(f"    ours in calls of {our_batch}: {share:.1%} of the peak for the products alone",
@@ -319,8 +321,6 @@ def main():
             bench = Bench(options, stack, folder, python, find_models(python))
             print(f"CPUs {len(os.sched_getaffinity(0))}, load {os.getloadavg()[0]:.2f}", flush=True)
             bench.run()
-            if options.json:
-                rows.write(options.json, bench.rows)
     except (Failed, OSError) as error:
         sys.exit(f"bench encode: {error}")
 
