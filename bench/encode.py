@@ -21,10 +21,9 @@ Peers' packages go to build/peers/encode: some gigabytes, which nothing else nee
 import argparse
 import array
 import json
-import math
 import os
+import shutil
 import statistics
-import subprocess
 import sys
 import tempfile
 import time
@@ -37,7 +36,10 @@ ROOT = BENCH.parent
 sys.path.insert(0, str(BENCH / "support"))
 
 import rows  # noqa: E402
+from encoders import find_minilm, flops_per_text, least_cosine  # noqa: E402
 from machine import about  # noqa: E402
+from peers import environment, is_newer  # noqa: E402
+from peers import run as run_program  # noqa: E402
 from processes import BUILD, Answering, Failed, Process, start_sidecar  # noqa: E402
 
 PYTHON = os.environ.get("NACELLE_PYTHON", sys.executable)
@@ -73,52 +75,27 @@ PEER_KINDS = [
 ]
 
 
-def prepare_peers():
-    """Makes the peers' environment, once; its python."""
-    python, stamp, wanted = PEERS / "bin/python", PEERS / "installed", "\n".join(PACKAGES)
-    if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"installing the peers into {PEERS} ...", file=sys.stderr)
-        for command in ([PYTHON, "-m", "venv", PEERS],
-                        [python, "-m", "pip", "install", "--quiet", "--no-input",
-                         "--disable-pip-version-check", *PACKAGES]):
-            if subprocess.run(command, check=False).returncode != 0:
-                raise Failed("the peers could not be installed: pip's own words are above")
-        stamp.write_text(wanted)
-    return python
-
-
-def run_tool(*command):
-    if subprocess.run(command, check=False).returncode != 0:
-        raise Failed(f"{' '.join(map(str, command[:3]))} failed; its own words are above")
-
-
-def newer(out, *sources):
-    return out.exists() and all(out.stat().st_mtime >= path.stat().st_mtime for path in sources)
-
-
 def find_models(python):
     """{name: folder}: MiniLM where it is to be had, and BERT-base made beside it."""
-    found = subprocess.run([ROOT / "tests/demo/find_minilm.sh", PYTHON], stdout=subprocess.PIPE,
-                           text=True, check=False)
-    if found.returncode != 0:
+    minilm = find_minilm(PYTHON)
+    if minilm is None:
         raise Failed("all-MiniLM-L6-v2, whose tokenizer all models here use, is not to be had")
-    minilm = Path(found.stdout.strip())
     base = PEERS / "models/bert-base"
     maker = BENCH / "peers/make_bert_base.py"
-    if not newer(base / "model.safetensors", maker):
-        run_tool(python, maker, minilm, base)
+    if not is_newer(base / "model.safetensors", maker):
+        run_program(python, maker, minilm, base)
     models = {"minilm": minilm, "bert-base": base}
     for name, folder in models.items():
         graph = PEERS / "models" / f"{folder.name}.onnx"
-        if not newer(graph, BENCH / "peers/bert_onnx.py", folder / "model.safetensors"):
-            run_tool(python, BENCH / "peers/bert_onnx.py", folder, graph)
+        if not is_newer(graph, BENCH / "peers/bert_onnx.py", folder / "model.safetensors"):
+            run_program(python, BENCH / "peers/bert_onnx.py", folder, graph)
         quantized = PEERS / "models" / f"{name}.int8"
-        if not newer(quantized / "model.safetensors", folder / "model.safetensors"):
-            subprocess.run(["rm", "-rf", quantized], check=True)
+        if not is_newer(quantized / "model.safetensors", folder / "model.safetensors"):
+            shutil.rmtree(quantized, ignore_errors=True)
             inputs = PEERS / "models/inputs"
             inputs.write_text("".join(f"{line} {i}\n" for i in range(60) for line in (
                 ROOT / "tests/demo/sentences.txt").read_text().splitlines() * 2 if line))
-            run_tool(BUILD / "bin/nacellectl", "quantize", folder, quantized, "int8", inputs)
+            run_program(BUILD / "bin/nacellectl", "quantize", folder, quantized, "int8", inputs)
     return models
 
 
@@ -161,27 +138,6 @@ class Ours(Answering):
         texts, begin, end = map(int, words[:3])
         return {"rate": texts / (end - begin) * 1e9, "p50_us": float(words[8]),
                 "p99_us": float(words[9])}
-
-
-def cosine(a, b):
-    dot = sum(x * y for x, y in zip(a, b))
-    return dot / math.sqrt(sum(x * x for x in a) * sum(y * y for y in b))
-
-
-def worst_cosine(paths, width):
-    sides = [array.array("f", path.read_bytes()) for path in paths]
-    if len(sides[0]) != len(sides[1]):
-        raise Failed(f"{len(sides[0])} floats against {len(sides[1])}")
-    return min(cosine(sides[0][i:i + width], sides[1][i:i + width])
-               for i in range(0, len(sides[0]), width))
-
-
-def flops_per_text(config, tokens, texts):
-    """Of the encoder's products, mean over texts of these tokens in all (attention: at the mean)."""
-    width, inside = config["hidden_size"], config["intermediate_size"]
-    length = tokens / texts
-    return length * config["num_hidden_layers"] * (
-        2 * width * (4 * width + 2 * inside) + 4 * length * width)
 
 
 class Bench:
@@ -239,19 +195,22 @@ class Bench:
                 else:
                     engine.ask(texts=str(texts))
             self.verify(reference, ours, peers, wanted, length)
-            flops = flops_per_text(config, count["tokens"], count["count"])
+            flops = flops_per_text(config, count["tokens"] / count["count"])
             self.race(model, threads, length, ours, peers, wanted, flops)
 
     def verify(self, reference, ours, peers, wanted, length):
         expected = self.folder / "expected"
         width = reference.vectors(expected, 8)
-        sides = [(precision, ours[precision]) for precision in wanted] + [
+        engines = [(precision, ours[precision]) for precision in wanted] + [
             (kind.precision, peer) for kind, peer in peers.items() if kind.precision in wanted]
         said = []
-        for precision, engine in sides:
+        for precision, engine in engines:
             got = self.folder / "got"
             engine.vectors(got, 8)
-            worst = worst_cosine([expected, got], width)
+            sides = [array.array("f", path.read_bytes()) for path in (expected, got)]
+            if len(sides[0]) != len(sides[1]):
+                raise Failed(f"{engine.label}: {len(sides[1])} floats instead of {len(sides[0])}")
+            worst = least_cosine(*sides, width)
             said.append(f"{engine.label} {worst:.6f}")
             if not worst >= COSINE_MIN[precision]:  # NaN fails, too
                 raise Failed(f"{engine.label}: cosine {worst:.6f} to {reference.label} with texts "
@@ -316,7 +275,7 @@ def main():
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nacelle-bench-")))
-            python = prepare_peers()
+            python = environment(PEERS, PACKAGES, PYTHON)
             (PEERS / "models").mkdir(exist_ok=True)
             bench = Bench(options, stack, folder, python, find_models(python))
             print(f"CPUs {len(os.sched_getaffinity(0))}, load {os.getloadavg()[0]:.2f}", flush=True)

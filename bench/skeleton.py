@@ -19,10 +19,7 @@ bench/peers makes the peer's graph; its packages go to build/peers/skeleton.
 import argparse
 import array
 import json
-import math
-import operator
 import os
-import subprocess
 import sys
 import tempfile
 import time
@@ -34,6 +31,9 @@ ROOT = BENCH.parent
 sys.path.insert(0, str(BENCH / "support"))
 
 import rows  # noqa: E402
+from encoders import find_minilm, flops_per_text, least_cosine  # noqa: E402
+from peers import environment, is_newer  # noqa: E402
+from peers import run as run_program  # noqa: E402
 from processes import BUILD, Answering, Failed, Process, start_sidecar  # noqa: E402
 
 PYTHON = os.environ.get("NACELLE_PYTHON", sys.executable)
@@ -66,40 +66,14 @@ class Peer(Process):
         return json.loads(self.receive())
 
 
-def find_model():
-    """The folder of all-MiniLM-L6-v2, or None; the script says why."""
-    found = subprocess.run([ROOT / "tests/demo/find_minilm.sh", PYTHON], stdout=subprocess.PIPE,
-                           text=True, check=False)
-    return Path(found.stdout.strip()) if found.returncode == 0 else None
-
-
 def prepare_peer(model):
     """Makes the peer's environment and graph, once; the graph's file."""
-    python = PEER / "bin/python"
-    stamp = PEER / "installed"
-    wanted = "\n".join(PEER_PACKAGES)
-    if not stamp.exists() or stamp.read_text() != wanted:
-        print(f"installing the peer into {PEER} ...", file=sys.stderr)
-        for command in ([PYTHON, "-m", "venv", PEER],
-                        [python, "-m", "pip", "install", "--quiet", "--no-input",
-                         "--disable-pip-version-check", *PEER_PACKAGES]):
-            if subprocess.run(command, check=False).returncode != 0:
-                raise Failed("the peer could not be installed: pip's own words are above")
-        stamp.write_text(wanted)
+    python = environment(PEER, PEER_PACKAGES, PYTHON)
     graph = PEER / "minilm.onnx"
     maker = BENCH / "peers/bert_onnx.py"
-    newest = max(maker.stat().st_mtime, (model / "model.safetensors").stat().st_mtime)
-    if not graph.exists() or graph.stat().st_mtime < newest:
-        if subprocess.run([python, maker, model, graph], check=False).returncode != 0:
-            raise Failed("the peer's graph could not be made")
+    if not is_newer(graph, maker, model / "model.safetensors"):
+        run_program(python, maker, model, graph)
     return graph
-
-
-def flops_per_text(config, length):
-    """Of the encoder's products: q, k, v and output; both of attention's; up and down."""
-    width, inside = config["hidden_size"], config["intermediate_size"]
-    return length * config["num_hidden_layers"] * (
-        2 * width * (4 * width + 2 * inside) + 4 * length * width)
 
 
 class Bench:
@@ -177,8 +151,7 @@ class Bench:
         if widths[1] != width or any(len(side) != self.texts * width for side in sides):
             raise Failed(f"{self.texts} vectors of {widths} floats: "
                          f"{[len(side) for side in sides]} floats in all")
-        worst = min(cosine(*(side[i:i + width] for side in sides))
-                    for i in range(0, self.texts * width, width))
+        worst = least_cosine(*sides, width)
         if not worst >= COSINE_MIN:  # NaN fails, too
             raise Failed(f"texts of {length} tokens: cosine {worst:.6f} to the peer's vector")
         print(f"{self.texts} texts of {length} tokens: ours and the peer's, cosine >= {worst:.7f}")
@@ -238,17 +211,10 @@ def explain(call_texts, measured):
           flush=True)
 
 
-def cosine(a, b):
-    def dot(x, y):
-        return sum(map(operator.mul, x, y))
-
-    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
-
-
 def run(options):
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nacelle-bench-")))
-        model = find_model()
+        model = find_minilm(PYTHON)
         if model is None:
             print("all-MiniLM-L6-v2 is not to be had: round trips only", flush=True)
         services = ({"minilm": model} if model

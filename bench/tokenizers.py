@@ -14,7 +14,6 @@ import argparse
 import json
 import os
 import struct
-import subprocess
 import sys
 import tempfile
 from contextlib import ExitStack
@@ -25,6 +24,7 @@ ROOT = BENCH.parent
 sys.path.insert(0, str(BENCH / "support"))
 
 import rows  # noqa: E402
+from peers import environment  # noqa: E402
 from processes import BUILD, Answering, Failed  # noqa: E402
 
 PYTHON = os.environ.get("NACELLE_PYTHON", sys.executable)
@@ -34,21 +34,6 @@ ASSETS = Path(os.environ.get("NACELLE_ASSETS", ROOT.parent / "shared/assets"))
 DATA = ROOT / "tests/data"
 ENGLISH = ["The movie is really good, isn't it?", "I would watch it again, but not before 2025.",
            "A slow start; the second half makes up for it.", "What a waste of 120 minutes!"]
-
-
-def prepare_peer():
-    """Makes the peer's environment, once; its Python."""
-    python, stamp, wanted = PEER / "bin/python", PEER / "installed", "\n".join(PEER_PACKAGES)
-    if stamp.exists() and stamp.read_text() == wanted:
-        return python
-    print(f"installing the peer into {PEER} ...", file=sys.stderr)
-    for command in ([PYTHON, "-m", "venv", PEER],
-                    [python, "-m", "pip", "install", "--quiet", "--no-input",
-                     "--disable-pip-version-check", *PEER_PACKAGES]):
-        if subprocess.run(command, check=False).returncode != 0:
-            raise Failed("the peer could not be installed: pip's own words are above")
-    stamp.write_text(wanted)
-    return python
 
 
 def texts(count):
@@ -102,7 +87,7 @@ def measure(stack, folder, python, name, file, source, options):
 def run(options):
     with ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nacelle-bench-")))
-        python = prepare_peer()
+        python = environment(PEER, PEER_PACKAGES, PYTHON)
         source = folder / "texts"
         chosen = [text.encode() for text in texts(2000 if options.quick else 9000)]
         options.count = len(chosen)

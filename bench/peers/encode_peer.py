@@ -25,6 +25,7 @@ from pathlib import Path
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import numpy  # noqa: E402
+import texts  # noqa: E402
 from tokenizers import Tokenizer  # noqa: E402
 
 MIX_MAX = 512
@@ -134,8 +135,8 @@ class SentenceTransformers:
             str(folder), device="cpu", model_kwargs={"dtype": dtype})
         self.model.max_seq_length = 512
 
-    def embed_texts(self, texts):
-        vectors = self.model.encode(texts, batch_size=len(texts), normalize_embeddings=True,
+    def embed_texts(self, batch):
+        vectors = self.model.encode(batch, batch_size=len(batch), normalize_embeddings=True,
                                     convert_to_tensor=True, show_progress_bar=False)
         return vectors.float().numpy()
 
@@ -154,28 +155,18 @@ class Peer:
         self.ids = []
 
     def make(self, path, words, length, count):
-        """A real sentence each, filled up with words of others that are one token, or cut."""
-        source = Path(words).read_text(encoding="utf-8")
-        sentences = [line for line in source.splitlines() if line.isascii() and line]
-        vocabulary = sorted({word for line in sentences for word in line.split() if word.isalpha()})
-        single = [word for word, ids in zip(vocabulary, self.tokenizer.encode_batch(
-            vocabulary, add_special_tokens=False)) if len(ids.ids) == 1]
         generator = random.Random(length)
-        texts = {}
-        while len(texts) < count:
+        maker = texts.Maker(self.tokenizer, words, generator)
+        made = {}  # in the order they came to be
+        while len(made) < count:
             wanted = length
             if length == 0:
                 wanted = round(generator.lognormvariate(0, MIX_SIGMA)
                                * MIX_MEAN / numpy.exp(MIX_SIGMA ** 2 / 2))
                 wanted = min(max(wanted, 4), MIX_MAX)
-            text = generator.choice(sentences)
-            missing = wanted - len(self.tokenizer.encode(text).ids)
-            if missing < 0:
-                text, missing = "", wanted - 2
-            text = " ".join([text, *generator.choices(single, k=missing)]).strip()
-            if len(self.tokenizer.encode(text).ids) == wanted:
-                texts[text] = None
-        Path(path).write_text("".join(text + "\n" for text in texts), encoding="utf-8")
+            if (text := maker.make(wanted)) is not None:
+                made[text] = None
+        Path(path).write_text("".join(text + "\n" for text in made), encoding="utf-8")
         return {}
 
     def load(self, path):
@@ -220,12 +211,12 @@ class Peer:
         for arguments in shapes.values():
             self.embed(arguments)
         calls = []
-        texts = 0
+        done = 0
         begin = time.perf_counter()
         while True:
             for arguments in batches:
                 start = time.perf_counter()
-                texts += len(self.embed(arguments))
+                done += len(self.embed(arguments))
                 calls.append(time.perf_counter() - start)
                 if len(shapes) == 1 and start - begin > seconds:
                     break
@@ -233,7 +224,7 @@ class Peer:
                 break
         took = time.perf_counter() - begin
         p50, p99 = numpy.percentile(calls, [50, 99]) * 1e6
-        return {"rate": texts / took, "p50_us": p50, "p99_us": p99}
+        return {"rate": done / took, "p50_us": p50, "p99_us": p99}
 
 
 def main():

@@ -21,6 +21,7 @@ from pathlib import Path
 
 import numpy
 import onnxruntime
+import texts
 from tokenizers import Tokenizer
 
 
@@ -42,23 +43,12 @@ class Embedder:
         return self.session.run(None, inputs)[0]
 
     def make(self, path, words, length, count):
-        """A real sentence each, filled up with words of others that are one token."""
-        source = Path(words).read_text(encoding="utf-8")
-        sentences = [line for line in source.splitlines() if line.isascii() and line]
-        vocabulary = sorted({word for line in sentences for word in line.split() if word.isalpha()})
-        single = [word for word, ids in zip(vocabulary, self.tokenizer.encode_batch(
-            vocabulary, add_special_tokens=False)) if len(ids.ids) == 1]
-        generator = random.Random(length)
-        texts = set()
-        while len(texts) < count:
-            text = generator.choice(sentences)
-            missing = length - len(self.tokenizer.encode(text).ids)
-            if missing < 0:
-                continue
-            text = " ".join([text, *generator.choices(single, k=missing)])
-            if len(self.tokenizer.encode(text).ids) == length:
-                texts.add(text)
-        Path(path).write_text("".join(text + "\n" for text in sorted(texts)), encoding="utf-8")
+        maker = texts.Maker(self.tokenizer, words, random.Random(length))
+        made = set()
+        while len(made) < count:
+            if (text := maker.make(length)) is not None:
+                made.add(text)
+        Path(path).write_text("".join(text + "\n" for text in sorted(made)), encoding="utf-8")
         return {}
 
     def texts(self, path):
