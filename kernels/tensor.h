@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 
 namespace nacelle::kernels {
@@ -19,6 +20,14 @@ constexpr std::string_view element_name(ElementType type) {
          : type == ElementType::kF16 ? "F16"
          : type == ElementType::kI8  ? "I8"
                                      : "BF16";
+}
+
+constexpr std::optional<ElementType> element_type(std::string_view name) {
+  for (const ElementType type :
+       {ElementType::kF32, ElementType::kF16, ElementType::kBF16, ElementType::kI8}) {
+    if (element_name(type) == name) return type;
+  }
+  return std::nullopt;
 }
 
 // A row-major matrix, or a vector when rows is 1. `data` is aligned to the element's size only:

@@ -19,17 +19,10 @@
 namespace nacelle::model {
 namespace {
 
+using kernels::element_type;
 using kernels::ElementType;
 
 constexpr std::size_t kIndexSizeMax = 16 << 20;  // bytes; a line of 100 for each tensor
-
-std::optional<ElementType> element_type(std::string_view dtype) {
-  for (const ElementType type :
-       {ElementType::kF32, ElementType::kF16, ElementType::kBF16, ElementType::kI8}) {
-    if (kernels::element_name(type) == dtype) return type;
-  }
-  return std::nullopt;
-}
 
 std::string shape_text(std::span<const std::uint64_t> shape) {
   std::string text = "[";

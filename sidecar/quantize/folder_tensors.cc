@@ -43,10 +43,8 @@ base::Result<std::vector<std::string>> weight_files(const std::string& folder) {
 }  // namespace
 
 std::optional<ElementType> float_type(std::string_view dtype) {
-  for (const ElementType type : {ElementType::kF32, ElementType::kF16, ElementType::kBF16}) {
-    if (kernels::element_name(type) == dtype) return type;
-  }
-  return std::nullopt;
+  const std::optional<ElementType> type = kernels::element_type(dtype);
+  return type == ElementType::kI8 ? std::nullopt : type;
 }
 
 std::vector<float> floats_of(const TensorView& view) {
