@@ -19,10 +19,8 @@ EncoderWeights read_encoder(Weights& weights, const EncoderConfig& config, Field
 Classifier read_classifier(Weights& weights, const EncoderConfig& config, std::uint32_t labels,
                            Fields& /*fields*/) {
   const std::string root = weights.prefix_of("bert.", "embeddings.word_embeddings.weight");
-  return {.dense = weights.linear(root + "pooler.dense", config.width, config.width),
-          .activation = kernels::Activation::kTanh,
-          .norm = {},
-          .out = weights.linear("classifier", labels, config.width)};
+  return read_dense_classifier(weights, root + "pooler.dense", kernels::Activation::kTanh,
+                               "classifier", config.width, labels);
 }
 
 }  // namespace

@@ -3,6 +3,15 @@
 
 namespace nacelle::model {
 
+Classifier read_dense_classifier(Weights& weights, std::string_view dense,
+                                 kernels::Activation activation, std::string_view out,
+                                 std::uint32_t width, std::uint32_t labels) {
+  return {.dense = weights.linear(dense, width, width),
+          .activation = activation,
+          .norm = {},
+          .out = weights.linear(out, labels, width)};
+}
+
 const float* classify(const Classifier& head, const Encoder::Wave& wave,
                       const EncoderConfig& config, float* space, kernels::Backend& backend) {
   const std::size_t size = std::size_t{kWaveSequences} * config.width;

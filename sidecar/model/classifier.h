@@ -3,7 +3,9 @@
 //   pooled -> dense -> activation (-> norm) -> out
 #pragma once
 
+#include <cstdint>
 #include <memory>
+#include <string_view>
 
 #include "kernels/kernels.h"
 #include "sidecar/model/encoder.h"
@@ -18,6 +20,12 @@ struct Classifier {
   Norm norm;                                   // empty for none
   std::unique_ptr<kernels::PackedLinear> out;  // width -> labels
 };
+
+// The head that most architectures have: the layers called `dense` and `out` in the file, both with
+// a bias, on the first token.
+Classifier read_dense_classifier(Weights& weights, std::string_view dense,
+                                 kernels::Activation activation, std::string_view out,
+                                 std::uint32_t width, std::uint32_t labels);
 
 // Floats of workspace for one sequence of `width` floats and so many labels.
 constexpr std::size_t classifier_floats(std::size_t width, std::size_t labels) {

@@ -35,10 +35,8 @@ EncoderWeights read_encoder(Weights& weights, const EncoderConfig& config, Field
 
 Classifier read_classifier(Weights& weights, const EncoderConfig& config, std::uint32_t labels,
                            Fields& /*fields*/) {
-  return {.dense = weights.linear("pre_classifier", config.width, config.width),
-          .activation = kernels::Activation::kRelu,
-          .norm = {},
-          .out = weights.linear("classifier", labels, config.width)};
+  return read_dense_classifier(weights, "pre_classifier", kernels::Activation::kRelu, "classifier",
+                               config.width, labels);
 }
 
 }  // namespace

@@ -23,10 +23,8 @@ EncoderWeights read_encoder(Weights& weights, const EncoderConfig& config, Field
 
 Classifier read_classifier(Weights& weights, const EncoderConfig& config, std::uint32_t labels,
                            Fields& /*fields*/) {
-  return {.dense = weights.linear("classifier.dense", config.width, config.width),
-          .activation = kernels::Activation::kTanh,
-          .norm = {},
-          .out = weights.linear("classifier.out_proj", labels, config.width)};
+  return read_dense_classifier(weights, "classifier.dense", kernels::Activation::kTanh,
+                               "classifier.out_proj", config.width, labels);
 }
 
 constexpr Architecture named(std::string_view name) {
