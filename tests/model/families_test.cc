@@ -30,11 +30,7 @@ class Families : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(EveryBackend, Families, ::testing::ValuesIn(backend_names()),
-                         [](const auto& named) {
-                           std::string name = named.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+                         backend_test_name);
 
 TEST_P(Families, ClassifyAndEmbedAsRecorded) {
   for (const std::string name : kFamilies) {

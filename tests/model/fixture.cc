@@ -34,6 +34,12 @@ std::unique_ptr<kernels::Backend> make_backend(const std::string& name, unsigned
   return std::move(*backend);
 }
 
+std::string backend_test_name(const ::testing::TestParamInfo<std::string>& info) {
+  std::string name = info.param;
+  for (char& c : name) c = c == '/' ? '_' : c;
+  return name;
+}
+
 std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backend& backend,
                                    const LoadOptions& options) {
   auto model = load(directory, backend, options);

@@ -1,6 +1,8 @@
 // What the model tests share: the shipped models, recorded answers, folders to spoil, and batches.
 #pragma once
 
+#include <gtest/gtest.h>
+
 #include <array>
 #include <cstdint>
 #include <filesystem>
@@ -25,6 +27,9 @@ using testing::read_golden;
 // "reference", "cpu/avx512", ...: every backend and target that this machine can run, best first.
 std::vector<std::string> backend_names();
 std::unique_ptr<kernels::Backend> make_backend(const std::string& name, unsigned threads = 2);
+
+// For INSTANTIATE_TEST_SUITE_P over backend_names(): "cpu_avx512".
+std::string backend_test_name(const ::testing::TestParamInfo<std::string>& info);
 
 // The model, which must load.
 std::unique_ptr<Model> load_or_die(const std::string& directory, kernels::Backend& backend,

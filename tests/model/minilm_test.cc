@@ -14,11 +14,7 @@ constexpr char kSkipped[] = "needs the optional assets (NACELLE_ASSETS): all-Min
 
 class MiniLm : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(EveryBackend, MiniLm, ::testing::ValuesIn(backend_names()),
-                         [](const auto& named) {
-                           std::string name = named.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+                         backend_test_name);
 
 TEST_P(MiniLm, EmbeddingsAreTheRecordedOnes) {
   const auto directory = asset_path("all-MiniLM-L6-v2");

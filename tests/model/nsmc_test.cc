@@ -94,11 +94,7 @@ void expect_recorded_logits(const std::string& directory, const std::string& gol
 
 class Nsmc : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(EveryBackend, Nsmc, ::testing::ValuesIn(backend_names()),
-                         [](const auto& named) {
-                           std::string name = named.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+                         backend_test_name);
 
 TEST_P(Nsmc, LogitsOfTheShippedWeightsAreTheRecordedOnes) {
   expect_recorded_logits(data_path("nsmc-bert-ko"), data_path("nsmc-bert-ko/reference_logits.json"),

@@ -27,11 +27,7 @@ class Precisions : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(EveryBackend, Precisions, ::testing::ValuesIn(backend_names()),
-                         [](const auto& named) {
-                           std::string name = named.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+                         backend_test_name);
 
 double least_cosine(const Rows& a, const Rows& b) {
   double least = 1;

@@ -18,11 +18,7 @@ constexpr std::array kPublished = {"all-mpnet-base-v2"};
 
 class Published : public ::testing::TestWithParam<std::string> {};
 INSTANTIATE_TEST_SUITE_P(EveryBackend, Published, ::testing::ValuesIn(backend_names()),
-                         [](const auto& named) {
-                           std::string name = named.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+                         backend_test_name);
 
 TEST_P(Published, EmbeddingsAreTheRecordedOnes) {
   std::size_t compared = 0;

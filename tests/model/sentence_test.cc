@@ -38,11 +38,7 @@ class Sentences : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(EveryBackend, Sentences, ::testing::ValuesIn(backend_names()),
-                         [](const auto& named) {
-                           std::string name = named.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+                         backend_test_name);
 
 TEST_P(Sentences, AllModulesAsRecorded) {
   compare(data_path("tiny-sentence"), "", [](const auto& item) { return item["vector"]; });

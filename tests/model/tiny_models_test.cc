@@ -16,11 +16,7 @@ class TinyModels : public ::testing::TestWithParam<std::string> {
 };
 
 INSTANTIATE_TEST_SUITE_P(EveryBackend, TinyModels, ::testing::ValuesIn(backend_names()),
-                         [](const auto& named) {
-                           std::string name = named.param;
-                           for (char& c : name) c = c == '/' ? '_' : c;
-                           return name;
-                         });
+                         backend_test_name);
 
 Batch recorded_batch(const files::Json& golden) {
   Batch batch;
