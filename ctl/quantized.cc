@@ -39,7 +39,7 @@ base::Result<std::vector<std::string>> read_inputs(const std::string& path) {
   return lines;
 }
 
-void show(const quantize::Report& report, const std::vector<std::string>& kept, Output& out) {
+void show(const quantize::Report& report, const std::vector<quantize::Layer>& kept, Output& out) {
   if (out.wants_json()) {
     nlohmann::json document = nlohmann::json::parse(quantize::to_json(report));
     document["kept"] = kept;
@@ -68,7 +68,9 @@ void show(const quantize::Report& report, const std::vector<std::string>& kept, 
             layer.name + ": error " + number(layer.relative_error) +
                 (layer.sensitivity ? ", moves answers by " + number(*layer.sensitivity) : ""));
   }
-  if (!kept.empty()) out.row("kept as they were", list_text(kept));
+  for (std::size_t i = 0; i < kept.size(); ++i) {
+    out.row(i == 0 ? "kept as they were" : "", list_text(kept[i]));
+  }
   out.row("speed", count_text(static_cast<std::uint64_t>(report.cost.quantized_texts_per_second)) +
                        " texts/s, the source " +
                        count_text(static_cast<std::uint64_t>(report.cost.source_texts_per_second)) +

@@ -7,6 +7,7 @@
 
 #include "ctl/output.h"
 #include "sidecar/base/result.h"
+#include "sidecar/quantize/convert.h"
 #include "sidecar/quantize/report.h"
 
 namespace nacelle::ctl {
@@ -14,7 +15,7 @@ namespace nacelle::ctl {
 // The lines of a file, without empty ones; kInvalid when there are none or one is not UTF-8.
 base::Result<std::vector<std::string>> read_inputs(const std::string& path);
 
-void show(const quantize::Report& report, const std::vector<std::string>& kept, Output& out);
+void show(const quantize::Report& report, const std::vector<quantize::Layer>& kept, Output& out);
 
 // kDenied with the reasons when the verdict is refuse.
 base::Status verdict_status(const quantize::Report& report);

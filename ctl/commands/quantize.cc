@@ -24,13 +24,10 @@ base::Status run(std::span<const std::string_view> args, Output& out) {
   if (!inputs) return inputs.error();
   auto backend = kernels::create_backend("auto", 1);
   if (!backend) return backend.error();
-  const std::string source(args[0]);
-  auto layers = quantize::layers_of(source, **backend);
-  if (!layers) return layers.error();
   const auto gated = quantize::quantize(
-      {.source = source, .target = std::string(args[1]), .scheme = *scheme, .layers = *layers},
-      {.source = "",
-       .quantized = "",
+      *scheme,
+      {.source = std::string(args[0]),
+       .quantized = std::string(args[1]),
        .inputs = std::move(*inputs),
        .sensitivity_inputs = *scheme == quantize::Scheme::kInt8 ? kSensitivityInputs : 0},
       kKeepMax, **backend);

@@ -101,6 +101,11 @@ base::Result<Run> run(Model& model, const Tokens& tokens) {
   return out;
 }
 
+// How a model's linear layers are stored.
+std::string scheme_of(const model::Info& info) {
+  return std::string(info.quantized ? scheme_name(Scheme::kInt8) : "float");
+}
+
 // The layers' weights in both folders.
 base::Result<std::vector<LayerDistance>> measure_layers(const Comparison& comparison,
                                                         const model::Info& info) {
@@ -169,6 +174,21 @@ Evidence evidence_of(const Comparison& comparison, const model::Info& info, cons
   return evidence;
 }
 
+// The layers in the order in which the first of their parts comes in `distances`.
+std::vector<Layer> worst_first(const std::vector<Layer>& layers,
+                               const std::vector<LayerDistance>& distances) {
+  std::vector<Layer> sorted;
+  for (const LayerDistance& distance : distances) {
+    const auto layer = std::ranges::find_if(layers, [&](const Layer& candidate) {
+      return std::ranges::find(candidate, distance.name) != candidate.end();
+    });
+    if (layer != layers.end() && std::ranges::find(sorted, *layer) == sorted.end()) {
+      sorted.push_back(*layer);
+    }
+  }
+  return sorted;
+}
+
 }  // namespace
 
 base::Result<Report> compare(const Comparison& comparison, kernels::Backend& backend) {
@@ -198,7 +218,7 @@ base::Result<Report> compare(const Comparison& comparison, kernels::Backend& bac
 
   Report report{.source_digest = info.digest,
                 .quantized_digest = other_info.digest,
-                .scheme = other_info.quantized ? "int8" : "",
+                .scheme = scheme_of(other_info),
                 .inputs_digest = std::move(*inputs_digest),
                 .seed = comparison.seed};
   report.evidence = evidence_of(comparison, info, *before, *after);
@@ -217,31 +237,36 @@ base::Result<Report> compare(const Comparison& comparison, kernels::Backend& bac
   return report;
 }
 
-base::Result<Gated> quantize(Conversion conversion, Comparison comparison, std::size_t keep_max,
+base::Result<Gated> quantize(Scheme scheme, Comparison comparison, std::size_t keep_max,
                              kernels::Backend& backend) {
-  comparison.source = conversion.source;
-  comparison.quantized = conversion.target;
-  std::vector<LayerDistance> worst;  // as the first report has them
-  std::size_t next = 0;              // which of them is kept next
-  for (bool first = true;; first = false) {
+  auto layers = layers_of(comparison.source, backend);
+  if (!layers) return layers.error();
+  Conversion conversion{.source = comparison.source,
+                        .target = comparison.quantized,
+                        .scheme = scheme,
+                        .layers = std::move(*layers)};
+  std::vector<LayerDistance> first;  // as the first report has them
+  std::vector<Layer> worst;          // so do these stay as they are, one by one
+  for (;;) {
     const auto converted = convert(conversion);
     if (!converted) return converted.error();
     auto report = compare(comparison, backend);
     if (!report) return report.error();
-    report->scheme = scheme_name(conversion.scheme);
-    std::vector<LayerDistance>& layers = report->evidence.layers;
-    if (first) {
-      worst = layers;
+    report->scheme = scheme_name(scheme);
+    std::vector<LayerDistance>& distances = report->evidence.layers;
+    if (conversion.keep.empty()) {
+      first = distances;
+      worst = worst_first(conversion.layers, first);
+      worst.resize(std::min(worst.size(), keep_max));
       comparison.sensitivity_inputs = 0;  // what one layer does does not depend on the others
     } else {
-      for (LayerDistance& layer : layers) {
-        layer.sensitivity = std::ranges::find(worst, layer.name, &LayerDistance::name)->sensitivity;
+      for (LayerDistance& layer : distances) {
+        layer.sensitivity = std::ranges::find(first, layer.name, &LayerDistance::name)->sensitivity;
       }
-      sort_worst_first(layers);
+      sort_worst_first(distances);
     }
-    const bool done =
-        report->judgement.verdict == Verdict::kPass || next >= keep_max || next >= worst.size();
-    if (done) {
+    const std::size_t kept = conversion.keep.size();
+    if (report->judgement.verdict == Verdict::kPass || kept == worst.size()) {
       if (const auto written = write_report(conversion.target, *report); !written) {
         return written.error();
       }
@@ -250,19 +275,14 @@ base::Result<Gated> quantize(Conversion conversion, Comparison comparison, std::
     std::error_code failure;
     std::filesystem::remove_all(conversion.target, failure);
     if (failure) return Error{Code::kUnavailable, conversion.target + ": " + failure.message()};
-    conversion.keep.push_back(worst[next++].name);
+    conversion.keep.push_back(worst[kept]);
   }
 }
 
-base::Result<std::vector<std::string>> layers_of(const std::string& folder,
-                                                 kernels::Backend& backend) {
+base::Result<std::vector<Layer>> layers_of(const std::string& folder, kernels::Backend& backend) {
   const auto loaded = model::load(folder, backend);
   if (!loaded) return loaded.error();
-  std::vector<std::string> names;
-  for (const auto& parts : (*loaded)->info().layers) {
-    names.insert(names.end(), parts.begin(), parts.end());
-  }
-  return names;
+  return (*loaded)->info().layers;
 }
 
 }  // namespace nacelle::quantize

@@ -35,17 +35,16 @@ base::Result<Report> compare(const Comparison& comparison, kernels::Backend& bac
 
 struct Gated {
   Report report;
-  std::vector<std::string> kept;  // layers that stayed as they were, worst first
+  std::vector<Layer> kept;  // those that stayed as they were, worst first
 };
-// Converts, compares, and writes the report into the new folder, whatever the verdict: who loads it
-// reads that. `source`, `target` and `layers` come from the conversion, `inputs` and limits from
-// the comparison, whose folders are ignored. While the verdict is not pass, up to `keep_max` layers
-// are kept as they are, the worst first by sensitivity, and everything is done anew.
-base::Result<Gated> quantize(Conversion conversion, Comparison comparison, std::size_t keep_max,
+// Converts `comparison.source` to `comparison.quantized`, which must not exist, compares, and
+// writes the report into the new folder, whatever the verdict: who loads it reads that. While the
+// verdict is not pass, up to `keep_max` layers are kept as they are, the worst first by their worst
+// part, and everything is done anew.
+base::Result<Gated> quantize(Scheme scheme, Comparison comparison, std::size_t keep_max,
                              kernels::Backend& backend);
 
-// The linear layers of a model's folder, by the parts that its files name.
-base::Result<std::vector<std::string>> layers_of(const std::string& folder,
-                                                 kernels::Backend& backend);
+// The linear layers of a model's folder.
+base::Result<std::vector<Layer>> layers_of(const std::string& folder, kernels::Backend& backend);
 
 }  // namespace nacelle::quantize

@@ -34,6 +34,7 @@ using files::Json;
 using files::TensorView;
 
 constexpr std::size_t kConfigSizeMax = 16U << 20;
+constexpr std::string_view kWeight = ".weight";
 constexpr std::size_t kFilesMax = 10'000;  // in the folder, modules' folders included
 
 Error broken(const std::string& path, const std::error_code& failure) {
@@ -51,20 +52,25 @@ struct Plan {
 
 base::Result<std::vector<Plan>> plan(const Conversion& conversion, const FolderTensors& source) {
   std::set<std::string> layers;
-  for (const std::string& layer : conversion.layers) {
-    const std::string name = layer + ".weight";
-    const TensorView* found = source.find(name);
-    if (found == nullptr || found->shape.size() != 2 || !float_type(found->dtype)) {
-      return Error{Code::kInvalid, source.path() + ": there is no layer " +
-                                       files::in_quotes(layer) +
-                                       " with a matrix of F32, F16 or BF16"};
+  std::set<std::string> kept;
+  for (const Layer& layer : conversion.layers) {
+    const bool keep = std::ranges::find(conversion.keep, layer) != conversion.keep.end();
+    for (const std::string& part : layer) {
+      const std::string name = part + std::string(kWeight);
+      const TensorView* found = source.find(name);
+      if (found == nullptr || found->shape.size() != 2 || !float_type(found->dtype)) {
+        return Error{Code::kInvalid, source.path() + ": there is no layer " +
+                                         files::in_quotes(part) +
+                                         " with a matrix of F32, F16 or BF16"};
+      }
+      (keep ? kept : layers).insert(name);
     }
-    if (std::ranges::find(conversion.keep, layer) == conversion.keep.end()) layers.insert(name);
   }
-  for (const std::string& layer : conversion.keep) {
+  for (const Layer& layer : conversion.keep) {
     if (std::ranges::find(conversion.layers, layer) == conversion.layers.end()) {
       return Error{Code::kInvalid, source.path() + ": there is no layer " +
-                                       files::in_quotes(layer) + " to keep as it is"};
+                                       files::in_quotes(layer.empty() ? "" : layer.front()) +
+                                       " to keep as it is"};
     }
   }
   std::vector<Plan> plans;
@@ -73,9 +79,7 @@ base::Result<std::vector<Plan>> plan(const Conversion& conversion, const FolderT
     if (conversion.scheme == Scheme::kInt8) {
       if (layers.contains(name)) change = Change::kInt8;
     } else if (view->shape.size() >= 2 && float_type(view->dtype)) {
-      const std::string layer = name.substr(0, name.rfind(".weight"));
-      const bool kept = std::ranges::find(conversion.keep, layer) != conversion.keep.end();
-      if (!kept) change = Change::kHalf;
+      if (!kept.contains(name)) change = Change::kHalf;
     }
     plans.push_back({name, view, change});
   }
@@ -139,8 +143,17 @@ base::Status write(const FolderTensors& source, const Plan& plan, Scheme scheme,
   return base::ok();
 }
 
-// What a reader of the compressed-tensors format must be told.
-Json quantization_config(const std::vector<std::string>& keep) {
+// What a reader of the compressed-tensors format must be told. It takes every linear layer for
+// quantized but those named in "ignore", so that names all matrices that stay; embeddings are no
+// linear layers, and harmless there.
+Json quantization_config(const std::vector<Plan>& plans) {
+  Json ignore = Json::array();
+  for (const Plan& plan : plans) {
+    if (plan.change == Change::kNone && plan.view->shape.size() == 2 &&
+        plan.name.ends_with(kWeight)) {
+      ignore.push_back(plan.name.substr(0, plan.name.size() - kWeight.size()));
+    }
+  }
   const auto eight_bits = [](const char* strategy, bool dynamic) {
     return Json{{"num_bits", 8},
                 {"type", "int"},
@@ -151,7 +164,7 @@ Json quantization_config(const std::vector<std::string>& keep) {
   return {{"quant_method", "compressed-tensors"},
           {"format", "int-quantized"},
           {"quantization_status", "compressed"},
-          {"ignore", keep},
+          {"ignore", std::move(ignore)},
           {"config_groups",
            {{"group_0",
              {{"targets", {"Linear"}},
@@ -159,7 +172,8 @@ Json quantization_config(const std::vector<std::string>& keep) {
               {"input_activations", eight_bits("token", true)}}}}}};
 }
 
-base::Status write_config(const Conversion& conversion, const std::string& folder) {
+base::Status write_config(const Conversion& conversion, const std::vector<Plan>& plans,
+                          const std::string& folder) {
   auto config = files::read_json(conversion.source + "/" + store::kConfigFile, kConfigSizeMax);
   if (!config) return config.error();
   if (!config->is_object() || config->contains("quantization_config")) {
@@ -167,7 +181,7 @@ base::Status write_config(const Conversion& conversion, const std::string& folde
                                      ": is no object, or says that the model is quantized already"};
   }
   if (conversion.scheme == Scheme::kInt8) {
-    (*config)["quantization_config"] = quantization_config(conversion.keep);
+    (*config)["quantization_config"] = quantization_config(plans);
   } else {
     (*config)["torch_dtype"] = conversion.scheme == Scheme::kF16 ? "float16" : "bfloat16";
   }
@@ -277,7 +291,7 @@ base::Result<std::vector<LayerDistance>> fill(const Conversion& conversion,
     if (!status) return status.error();
   }
   if (const auto status = writer->finish(); !status) return status.error();
-  if (const auto status = write_config(conversion, folder); !status) return status.error();
+  if (const auto status = write_config(conversion, *plans, folder); !status) return status.error();
   if (const auto status = copy_others(conversion.source, folder); !status) return status.error();
   if (const auto status = sync_folder(folder); !status) return status.error();
   sort_worst_first(distances);

@@ -21,12 +21,16 @@
 
 namespace nacelle::quantize {
 
+// A linear layer as a model runs it: the matrices that are one, e.g. a query's, a key's and a
+// value's, by the names of the files, without ".weight".
+using Layer = std::vector<std::string>;
+
 struct Conversion {
   std::string source;  // a model's folder
   std::string target;  // the new one: must not exist, its parent must
   Scheme scheme = Scheme::kInt8;
-  std::vector<std::string> layers;     // names of all linear layers, without ".weight"
-  std::vector<std::string> keep = {};  // those of them that stay as they are
+  std::vector<Layer> layers;     // all linear layers, as model::Info has them
+  std::vector<Layer> keep = {};  // those of them that stay as they are
 };
 
 // Every converted layer's distance from its source, worst first. The target appears whole or not at

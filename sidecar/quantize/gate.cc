@@ -138,7 +138,7 @@ std::string number(double value) {
 }
 
 // Collects what a judgement is made of.
-class Bench {
+class Judge {
  public:
   void at_least(const std::string& what, double value, const Limit& limit) {
     // Written so that NaN is refused.
@@ -286,31 +286,31 @@ std::string_view verdict_name(Verdict verdict) {
 }
 
 Judgement judge(const Evidence& evidence, const Thresholds& thresholds) {
-  Bench bench;
+  Judge judge;
   if (evidence.inputs < thresholds.inputs_min) {
-    bench.add(Verdict::kRefuse, "measured on " + std::to_string(evidence.inputs) +
+    judge.add(Verdict::kRefuse, "measured on " + std::to_string(evidence.inputs) +
                                     " inputs, at least " + std::to_string(thresholds.inputs_min) +
                                     " are needed");
   }
   if (!evidence.cosine && !evidence.flips && !evidence.ranks) {
-    bench.add(Verdict::kRefuse, "no answers were compared");
+    judge.add(Verdict::kRefuse, "no answers were compared");
   }
-  if (evidence.cosine) bench.at_least("cosine p1", evidence.cosine->p1, thresholds.cosine_p1);
+  if (evidence.cosine) judge.at_least("cosine p1", evidence.cosine->p1, thresholds.cosine_p1);
   if (evidence.flips) {
-    bench.at_most("the share of flipped labels", evidence.flips->share(), thresholds.flips);
+    judge.at_most("the share of flipped labels", evidence.flips->share(), thresholds.flips);
   }
   if (evidence.ranks) {
-    bench.at_least("the share of queries that keep their best candidate",
+    judge.at_least("the share of queries that keep their best candidate",
                    evidence.ranks->first_kept, thresholds.first_kept);
-    bench.at_least("the rank correlation", evidence.ranks->spearman, thresholds.spearman);
+    judge.at_least("the rank correlation", evidence.ranks->spearman, thresholds.spearman);
   }
   for (const LayerDistance& layer : evidence.layers) {
-    bench.at_most("the relative error of " + layer.name, layer.relative_error,
+    judge.at_most("the relative error of " + layer.name, layer.relative_error,
                   thresholds.layer_error);
-    bench.at_most("the relative error of the worst output of " + layer.name, layer.worst_row_error,
+    judge.at_most("the relative error of the worst output of " + layer.name, layer.worst_row_error,
                   thresholds.row_error);
   }
-  return bench.take();
+  return judge.take();
 }
 
 }  // namespace nacelle::quantize

@@ -24,7 +24,7 @@ struct Cost {
 struct Report {
   std::string source_digest;     // SHA-256 of the source model, lower-case hex
   std::string quantized_digest;  // and of the quantized one
-  std::string scheme;            // scheme_name()
+  std::string scheme;            // scheme_name(); "float": read as it is
   std::string inputs_digest;     // SHA-256 of the inputs
   std::uint64_t seed = 0;        // that drew them and the queries
   Evidence evidence = {};

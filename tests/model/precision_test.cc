@@ -35,22 +35,20 @@ double least_cosine(const Rows& a, const Rows& b) {
   return least;
 }
 
-std::vector<std::string> all_parts(const Info& info) {
-  std::vector<std::string> parts;
-  for (const auto& layer : info.layers) parts.insert(parts.end(), layer.begin(), layer.end());
-  return parts;
-}
-
-// <folder>'s int8 model at <folder>.int8.
+// <folder>'s int8 model at <folder>.int8, but for the matrices in `keep`, which may be parts of a
+// layer: files of other tools do that.
 std::string quantized(const std::string& folder, const Info& info,
                       const std::vector<std::string>& keep = {}) {
   const std::string target = folder + ".int8";
   std::filesystem::remove_all(target);
-  const auto converted = quantize::convert({.source = folder,
-                                            .target = target,
-                                            .scheme = quantize::Scheme::kInt8,
-                                            .layers = all_parts(info),
-                                            .keep = keep});
+  std::vector<quantize::Layer> matrices;
+  for (const auto& layer : info.layers) {
+    for (const std::string& part : layer) {
+      if (std::ranges::find(keep, part) == keep.end()) matrices.push_back({part});
+    }
+  }
+  const auto converted = quantize::convert(
+      {.source = folder, .target = target, .scheme = quantize::Scheme::kInt8, .layers = matrices});
   EXPECT_TRUE(converted) << converted.error().message;
   return target;
 }

@@ -101,7 +101,7 @@ class CompareTest : public ::testing::Test {
   std::string source_ = testing::data_path("nsmc-bert-ko");
   std::string target_ = dir_ / "int8";
   std::unique_ptr<kernels::Backend> backend_ = *kernels::create_backend("auto", 1);
-  std::vector<std::string> layers_;
+  std::vector<Layer> layers_;
 };
 
 constexpr char kValue[] = "bert.encoder.layer.0.attention.self.value";
@@ -116,7 +116,9 @@ TEST_F(CompareTest, AGoodQuantizationPassesAndItsReportIsReproducible) {
   ASSERT_TRUE(report.evidence.cosine && report.evidence.flips);
   EXPECT_GT(report.evidence.cosine->p1, 0.99);
   EXPECT_LE(report.evidence.flips->flipped, 1U);
-  EXPECT_EQ(report.evidence.layers.size(), layers_.size());
+  std::size_t parts = 0;
+  for (const Layer& layer : layers_) parts += layer.size();
+  EXPECT_EQ(report.evidence.layers.size(), parts);
   EXPECT_GT(report.cost.source_texts_per_second, 0);
   EXPECT_LT(report.cost.quantized_bytes, report.cost.source_bytes);
 
@@ -170,36 +172,45 @@ TEST_F(CompareTest, TheLayersAreRankedByWhatTheyDoToAnswers) {
   }
 }
 
-// A limit that int8 misses by a little is met once the worst layers stay as they are.
+// A limit that int8 misses by a little is met once the worst layer stays as it is, whole.
 TEST_F(CompareTest, TheWorstLayersStayAsTheyAreUntilTheGatePasses) {
+  const Report plain = compare_or_die();
+  fs::remove_all(target_);
+  // All weights' distances are alike: the limit is just below the worst.
   Comparison wanted = comparison();
-  wanted.sensitivity_inputs = 20;
-  fs::remove_all(target_);
-  const Conversion conversion{.source = source_, .target = target_, .layers = layers_};
-  const auto plain = quantize(conversion, wanted, 0, *backend_);
-  ASSERT_TRUE(plain) << plain.error().message;
-  fs::remove_all(target_);
-  const double worst = plain->report.evidence.flips->probability_moved;
-  EXPECT_GT(worst, 0);
-
-  // The weights' distance is the same for all int8 layers: set the limit on it below the worst.
-  double most = 0;
-  for (const LayerDistance& layer : plain->report.evidence.layers) {
-    most = std::max(most, layer.relative_error);
-  }
-  wanted.thresholds.layer_error = {most * 0.999, most * 0.9995};
-  wanted.sensitivity_inputs = 0;  // ranks by that distance
-  const auto refused = quantize(conversion, wanted, 0, *backend_);
-  ASSERT_TRUE(refused);
+  const LayerDistance& worst = plain.evidence.layers[0];
+  wanted.thresholds.layer_error = {worst.relative_error * 0.9999, worst.relative_error * 0.99995};
+  const auto refused = quantize(Scheme::kInt8, wanted, 0, *backend_);
+  ASSERT_TRUE(refused) << refused.error().message;
   EXPECT_EQ(refused->report.judgement.verdict, Verdict::kRefuse);
+  EXPECT_TRUE(refused->kept.empty());
   EXPECT_EQ(check_gate(target_, refused->report.quantized_digest).error().code,
             base::Code::kDenied);
   fs::remove_all(target_);
-  const auto kept = quantize(conversion, wanted, 2, *backend_);
-  ASSERT_TRUE(kept);
+
+  const auto kept = quantize(Scheme::kInt8, wanted, 2, *backend_);
+  ASSERT_TRUE(kept) << kept.error().message;
   EXPECT_EQ(kept->report.judgement.verdict, Verdict::kPass);
-  EXPECT_EQ(kept->kept.size(), 1U);
+  ASSERT_EQ(kept->kept.size(), 1U);
+  EXPECT_THAT(kept->kept[0], ::testing::Contains(worst.name));
+  for (const LayerDistance& layer : kept->report.evidence.layers) {
+    const bool stays = std::ranges::find(kept->kept[0], layer.name) != kept->kept[0].end();
+    EXPECT_EQ(layer.relative_error == 0, stays) << layer.name;
+  }
   EXPECT_TRUE(check_gate(target_, kept->report.quantized_digest));
+}
+
+// A query's, a key's and a value's matrices are one layer: one that is worst keeps all three.
+TEST_F(CompareTest, ALayerOfSeveralMatricesStaysWhole) {
+  fs::remove_all(target_);
+  Comparison wanted = comparison();
+  wanted.thresholds.cosine_p1 = {2, 2};  // beyond reach
+  const auto kept = quantize(Scheme::kInt8, wanted, layers_.size() + 1, *backend_);
+  ASSERT_TRUE(kept) << kept.error().message;
+  EXPECT_THAT(kept->kept, ::testing::UnorderedElementsAreArray(layers_));
+  for (const LayerDistance& layer : kept->report.evidence.layers) {
+    EXPECT_EQ(layer.relative_error, 0) << layer.name;
+  }
 }
 
 TEST_F(CompareTest, ALoaderAsksForAReportAboutTheseVeryFiles) {

@@ -62,7 +62,7 @@ class ConvertTest : public ::testing::Test {
     return {.source = dir_ / "source",
             .target = dir_ / target,
             .scheme = Scheme::kInt8,
-            .layers = {"a", "b"}};
+            .layers = {{"a"}, {"b"}}};
   }
 
   testing::TempDir dir_;
@@ -72,7 +72,7 @@ class ConvertTest : public ::testing::Test {
 
 TEST_F(ConvertTest, Int8HasCodesAndScalesForLayersAndLeavesTheRest) {
   Conversion conversion = int8("out");
-  conversion.keep = {"b"};
+  conversion.keep = {{"b"}};
   const auto layers = convert(conversion);
   ASSERT_TRUE(layers) << layers.error().message;
   ASSERT_EQ(layers->size(), 1U);
@@ -105,7 +105,7 @@ TEST_F(ConvertTest, Int8HasCodesAndScalesForLayersAndLeavesTheRest) {
   ASSERT_TRUE(config);
   EXPECT_EQ((*config)["hidden_size"], 8);
   EXPECT_EQ((*config)["quantization_config"]["quant_method"], "compressed-tensors");
-  EXPECT_EQ((*config)["quantization_config"]["ignore"], files::Json({"b"}));
+  EXPECT_EQ((*config)["quantization_config"]["ignore"], files::Json({"b", "words"}));
   EXPECT_TRUE(fs::exists(dir_ / "out/tokenizer.json"));
   EXPECT_TRUE(fs::exists(dir_ / "out/1_Pooling/config.json"));
   EXPECT_FALSE(fs::exists(dir_ / "out/pytorch_model.bin"));
@@ -118,7 +118,7 @@ TEST_F(ConvertTest, HalvesHoldEveryMatrix) {
     const std::string name(scheme_name(scheme));
     Conversion conversion = int8(name);
     conversion.scheme = scheme;
-    conversion.keep = {"b"};
+    conversion.keep = {{"b"}};
     const auto layers = convert(conversion);
     ASSERT_TRUE(layers) << layers.error().message;
     EXPECT_EQ(layers->size(), 2U);  // the table, too
@@ -168,13 +168,13 @@ TEST_F(ConvertTest, SaysWhatIsWrongAndLeavesNothing) {
     return result ? "" : result.error().message;
   };
   Conversion conversion = int8("out");
-  conversion.layers = {"a", "c"};
+  conversion.layers = {{"a", "c"}};
   EXPECT_NE(message(conversion).find("no layer \"c\""), std::string::npos);
   conversion = int8("out");
-  conversion.layers = {"a.bias"};
+  conversion.layers = {{"a.bias"}};
   EXPECT_NE(message(conversion).find("no layer"), std::string::npos);
   conversion = int8("out");
-  conversion.keep = {"c"};
+  conversion.keep = {{"c"}};
   EXPECT_NE(message(conversion).find("to keep"), std::string::npos);
   conversion = int8("out");
   conversion.source = dir_ / "none";
@@ -198,7 +198,7 @@ TEST_F(ConvertTest, WeightsThatAreNotNumbersAreRefused) {
   for (const Scheme scheme : {Scheme::kF16, Scheme::kBf16, Scheme::kInt8}) {
     Conversion conversion = int8("out");
     conversion.scheme = scheme;
-    conversion.layers = {"a"};
+    conversion.layers = {{"a"}};
     const auto result = convert(conversion);
     ASSERT_FALSE(result);
     EXPECT_NE(result.error().message.find("\"a.weight\" at byte"), std::string::npos);

@@ -121,16 +121,19 @@ TEST_F(ServicesTest, AQuantizedModelIsLoadedWithItsGatesReportOnly) {
   const std::string target = other / "int8";
   const auto layers = quantize::layers_of(source, *backend_);
   ASSERT_TRUE(layers);
-  const quantize::Conversion conversion{.source = source, .target = target, .layers = *layers};
-  ASSERT_TRUE(quantize::convert(conversion));
+  ASSERT_TRUE(quantize::convert({.source = source, .target = target, .layers = *layers}));
   service_.model = target;
   EXPECT_THAT(complaint(), HasSubstr("loading service tiny: " + target));
   EXPECT_THAT(complaint(), HasSubstr("nacellectl gate"));
 
   std::filesystem::remove_all(target);
-  quantize::Comparison comparison{.source = "", .quantized = "", .inputs = {"a", "b c", "c d e"}};
+  quantize::Comparison comparison{
+      .source = source, .quantized = target, .inputs = {"a", "b c", "c d e"}};
+  const auto quantized = [&] {
+    return quantize::quantize(quantize::Scheme::kInt8, comparison, 0, *backend_);
+  };
   comparison.thresholds.inputs_min = 3;
-  ASSERT_TRUE(quantize::quantize(conversion, comparison, 0, *backend_));
+  ASSERT_TRUE(quantized());
   const auto services = load();
   ASSERT_TRUE(services) << services.error().message;
   EXPECT_EQ(services->at(0).model->info().precision, model::Precision::kInt8);
@@ -138,7 +141,7 @@ TEST_F(ServicesTest, AQuantizedModelIsLoadedWithItsGatesReportOnly) {
   // Too few inputs for the ordinary limits: the report refuses.
   std::filesystem::remove_all(target);
   comparison.thresholds = {};
-  ASSERT_TRUE(quantize::quantize(conversion, comparison, 0, *backend_));
+  ASSERT_TRUE(quantized());
   EXPECT_THAT(complaint(), HasSubstr("gate.json refuses them: measured on 3 inputs"));
 }
 
