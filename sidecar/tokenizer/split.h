@@ -29,12 +29,16 @@ class Pattern {
                                     Match& match) const = 0;
 };
 
+// All searches of this thread by the library, until the next call, are for one text of `size`
+// bytes: they have a second of processor time together, and one more for each MiB.
+void start_pattern_clock(std::size_t size);
+
 // The pattern that GPT-2 splits words with.
 inline constexpr std::string_view kGpt2Pattern =
     R"('s|'t|'re|'ve|'m|'ll|'d| ?\p{L}+| ?\p{N}+| ?[^\s\p{L}\p{N}]+|\s+(?!\S)|\s+)";
 
 // A regular expression in Oniguruma's syntax. The well-known ones are matched by hand, in linear
-// time; the others by the library, with a limit of its steps. `section` is for the message.
+// time; the others by the library, with limits of its steps and time. `section` is for the message.
 base::Result<std::unique_ptr<Pattern>> make_regex(const Section& section, std::string_view regex);
 // Always by the library: for tests.
 base::Result<std::unique_ptr<Pattern>> make_library_regex(const Section& section,

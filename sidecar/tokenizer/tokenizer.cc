@@ -141,6 +141,7 @@ class Pipeline final : public Tokenizer {
         pieces.emplace_back(*piece);
       }
     }
+    start_pattern_clock(0);
     for (const auto& decoder : decoders_) {
       if (!decoder->decode(pieces)) return too_slow();
     }
@@ -212,6 +213,7 @@ class Pipeline final : public Tokenizer {
       const std::string name = files::in_quotes(token.content);
       if (normalizer_ != nullptr) {
         std::string normal;
+        start_pattern_clock(token.content.size());
         if (!normalizer_->normalize(token.content, normal)) return too_slow();
         token.content = std::move(normal);
         normal_size += token.content.size();
@@ -235,6 +237,7 @@ class Pipeline final : public Tokenizer {
       return base::Error{base::Code::kInvalid,
                          "the text is not UTF-8: bad byte at offset " + std::to_string(*bad)};
     }
+    start_pattern_clock(text.size());
     Work work;
     work.ids_max = ids_max;
     work.cursors.resize(pre_tokenizers_.size());

@@ -150,5 +150,46 @@ TEST(Patterns, AnExpressionOfExponentialTimeGivesUp) {
   EXPECT_NE(encoding.error().message.find("too many steps"), std::string::npos);
 }
 
+// Neither steps back nor steps of one search are too many here, but their sum: "b" is looked for
+// behind every "a" until the text ends, and then behind the next.
+TEST(Patterns, SearchesThatAreSlowTogetherAreCutShort) {
+  for (const auto& [regex, text] :
+       {std::pair<std::string, std::string>{"(?>a*)b", std::string(1 << 20, 'a')},
+        {"(?=(?>[ax]*)b)x|a", std::string(1 << 19, 'a')}}) {
+    files::Json json = small_tokenizer();
+    json["pre_tokenizer"] = {{"type", "Split"},
+                             {"pattern", {{"Regex", regex}}},
+                             {"behavior", "Isolated"},
+                             {"invert", false}};
+    const auto tokenizer = load_or_die(json);
+    const auto encoding = tokenizer->encode(text, text.size());
+    ASSERT_FALSE(encoding) << regex;
+    EXPECT_NE(encoding.error().message.find("too many steps"), std::string::npos);
+    EXPECT_TRUE(tokenizer->encode("xa", 100));  // the next text has time of its own
+  }
+}
+
+// A long text is tried character by character, its end searched by the library.
+TEST(Patterns, AMatchIsFoundWhereverItBegins) {
+  const auto pattern = make_library_regex(section(), "(?<=\u00e9)x{3}|(?<!y)z$");
+  ASSERT_TRUE(pattern) << pattern.error().message;
+  for (std::size_t before = 1; before < 6000; before += 97) {
+    std::string text;
+    while (text.size() < before) text += "\u00e9";
+    const std::size_t place = text.size();
+    text += "xxx";
+    text.append(2000, ' ');
+    const std::size_t last = text.size();
+    text += "z";
+    Pattern::Match match;
+    ASSERT_EQ((*pattern)->find(text, 0, SIZE_MAX, match), Pattern::Answer::kFound);
+    EXPECT_EQ(match.begin, place);
+    EXPECT_EQ(match.end, place + 3);
+    ASSERT_EQ((*pattern)->find(text, match.end, match.end, match), Pattern::Answer::kFound);
+    EXPECT_EQ(match.begin, last);
+    ASSERT_EQ((*pattern)->find(text, last + 1, last + 1, match), Pattern::Answer::kNone);
+  }
+}
+
 }  // namespace
 }  // namespace nacelle::tokenizer
