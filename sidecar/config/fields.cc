@@ -107,7 +107,8 @@ std::vector<Field> fields(Config& c) {
        "In which arithmetic encoders compute. auto is what a model's files hold: int8 where they "
        "are quantized (nacellectl quantize makes such), fp32 otherwise. bf16 is faster where the "
        "CPU "
-       "has instructions for it, and changes answers in the third digit. A service's own precision "
+       "has instructions for it, and changes embeddings by a cosine of 0.9998 or more. A service's "
+       "own precision "
        "wins."},
       {"kernels.packed_folder", "", Path{&c.kernels.packed_folder, true},
        "A folder that keeps weights as the kernels want them, so that a model that was loaded once "
