@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Sentences per second and latency of encoders on the CPU, beside the engines that people use.
 
-    ./run bench encode [--quick] [--only TEXT] [--json FILE]
+    ./run bench encode [--quick] [--only TEXT] [--avx2] [--json FILE]
 
 Ours is a client process that sends strings to nacelled and receives vectors. The peers (ONNX
 Runtime, PyTorch plain and compiled, CTranslate2) get token ids that are made beforehand and run in a
@@ -13,6 +13,9 @@ ours gets them in any order.
 Every engine's vectors are compared with ONNX Runtime's fp32 ones before anything is timed. Engines
 take turns; all numbers are medians over the turns. "bound" is the most that the machine's measured
 peak of that precision allows for the products alone.
+
+With --avx2 every engine is held to what a processor with AVX2 alone has. ONNX Runtime cannot be
+told so: it is not timed then, nor is there a bound.
 
 Models: all-MiniLM-L6-v2 when it is to be had, and the shape of BERT-base with random weights.
 Peers' packages go to build/peers/encode: some gigabytes, which nothing else needs.
@@ -58,6 +61,8 @@ TOKENS_MAX = 4096
 # Against fp32: what counts as the same computation. Int8 loses more, and each engine its own way.
 COSINE_MIN = {"fp32": 0.99999, "bf16": 0.998, "int8": 0.97}
 SETTLE_S = 0.05
+AVX2_ONLY = {"ONEDNN_MAX_CPU_ISA": "AVX2", "CT2_FORCE_CPU_ISA": "AVX2",
+             "ATEN_CPU_CAPABILITY": "avx2", "MKL_ENABLE_INSTRUCTIONS": "AVX2"}
 
 
 class PeerKind(NamedTuple):
@@ -158,7 +163,8 @@ class Bench:
         return self.options.only in case
 
     def case(self, model, precision, threads, length):
-        return f"{model} {precision} {length or 'mix'} tokens, {threads} thread" + "s" * (threads > 1)
+        return (f"{model} {precision} {length or 'mix'} tokens, {threads} thread"
+                + "s" * (threads > 1) + ", AVX2" * self.options.avx2)
 
     def run(self):
         for threads in [2] if self.options.quick else THREADS:
@@ -173,15 +179,17 @@ class Bench:
         services = {precision: {"model": folder, "precision": precision}
                     for precision in ("fp32", "bf16")}
         services["int8"] = {"model": PEERS / "models" / f"{model}.int8"}
-        _, socket = start_sidecar(stack, self.folder / f"{model}-{threads}", services,
-                                  [f"--kernels.threads={threads}"])
+        options = [f"--kernels.threads={threads}"]
+        if self.options.avx2:
+            options.append("--kernels.backend=cpu/avx2")
+        _, socket = start_sidecar(stack, self.folder / f"{model}-{threads}", services, options)
         ours = {precision: Ours(stack, socket, precision, threads) for precision in COSINE_MIN}
         peers = {kind: Peer(stack, self.python, kind, folder, threads) for kind in PEER_KINDS
                  if model in kind.models and threads in kind.threads
                  and (kind.quick or not self.options.quick)}
         reference = next(iter(peers.values()))
         for precision in COSINE_MIN:
-            if precision not in self.peaks.get(threads, {}):
+            if precision not in self.peaks.get(threads, {}) and not self.options.avx2:
                 self.peaks.setdefault(threads, {})[precision] = float(
                     ours[precision].ask("peak", threads, precision))
         config = json.loads((folder / "config.json").read_text())
@@ -231,8 +239,12 @@ class Bench:
         turns, seconds = (2, 0.3 if self.options.quick else 0.5)
         for precision in wanted:
             case = self.case(model, precision, threads, length)
-            engines = [ours[precision]] + [peer for kind, peer in peers.items()
-                                           if kind.precision == precision]
+            engines = [ours[precision]] + [
+                peer for kind, peer in peers.items() if kind.precision == precision
+                and not (self.options.avx2 and kind.kind == "onnxruntime")]
+            if len(engines) == 1:
+                continue
+            peak = self.peaks.get(threads, {}).get(precision)  # GFLOP/s
             measured = {(engine, batch): [] for engine in engines for batch in batches}
             for _ in range(turns):
                 for engine, batch in measured:
@@ -247,12 +259,12 @@ class Bench:
             # sentence-transformers starts from strings: shown, but the best peer is a faster one.
             peer = max(engines[1:], key=lambda engine: rate(engine, best[engine]))
             self.add(case, "texts/s", engines[0], best[engines[0]], peer, best[peer], measured,
-                     "rate", self.peaks[threads][precision] * 1e9 / flops)
+                     "rate", peak and peak * 1e9 / flops)
             if length:
                 quick = min(engines[1:], key=lambda engine: statistics.median(
                     one["p50_us"] for one in measured[engine, 1]))
                 self.add(case + ", one text", "us", engines[0], 1, quick, 1, measured, "p50_us",
-                         flops / self.peaks[threads][precision] / 1e3)
+                         peak and flops / peak / 1e3)
             for engine in engines:
                 print(f"    {engine.label:<34}" + "".join(
                     f"  {batch}: {rate(engine, batch):.1f}/s" for batch in batches), flush=True)
@@ -267,7 +279,7 @@ class Bench:
         rows.print_row(self.rows[-1])
         if self.options.json:  # after each, since a whole run takes long
             rows.write(self.options.json, self.rows)
-        if value == "rate":
+        if value == "rate" and bound:
             share = self.rows[-1]["ours"] / bound
             print(f"    ours in calls of {our_batch}: {share:.1%} of the peak for the products alone",
                   flush=True)
@@ -280,7 +292,10 @@ def main():
     parser.add_argument("--json", metavar="FILE", help="also write a JSON object per row")
     parser.add_argument("--only", metavar="TEXT", default="",
                         help='only the cases whose name contains it, as "minilm int8 128"')
+    parser.add_argument("--avx2", action="store_true", help="hold every engine to AVX2")
     options = parser.parse_args()
+    if options.avx2:
+        os.environ.update(AVX2_ONLY)
     try:
         with ExitStack() as stack:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="nacelle-bench-")))
