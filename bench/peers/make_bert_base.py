@@ -21,6 +21,7 @@ CONFIG = {
     "num_hidden_layers": 12, "num_attention_heads": 12, "intermediate_size": 3072,
     "hidden_act": "gelu", "layer_norm_eps": 1e-12, "max_position_embeddings": 512,
     "type_vocab_size": 2, "vocab_size": 30522, "pad_token_id": 0,
+    "position_embedding_type": "absolute",  # which CTranslate2 asks for
 }
 OUTLIERS = 4  # channels
 
