@@ -175,6 +175,11 @@ void Pipeline::stop() {
 control::StatusReport Pipeline::report() const {
   control::StatusReport report;
   report.state = intake_->draining() ? "draining" : "serving";
+  {
+    const std::lock_guard lock(mutex_);
+    report.queued_requests = scheduler_.queued_requests();
+    report.queued_tokens = scheduler_.queued_tokens();
+  }
   report.totals = {.requests = counters_.requests.get(),
                    .texts = counters_.texts.get(),
                    .tokens = counters_.tokens.get(),

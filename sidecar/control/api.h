@@ -97,6 +97,9 @@ struct StatusReport {
   std::uint32_t threads = 0;
   std::string socket;           // the data socket
   std::uint64_t rss_bytes = 0;  // resident memory of the sidecar process
+  // In the scheduler's queue, both at the same moment.
+  std::uint64_t queued_requests = 0;  // with texts that no batch has held yet
+  std::uint64_t queued_tokens = 0;    // of those texts
   Totals totals;
   // Clients disconnected for breaking the protocol, by what they did; only what happened.
   std::vector<NamedCount> violations;

@@ -85,6 +85,8 @@ struct Fields<StatusReport> {
     field("threads", report.threads);
     field("socket", report.socket);
     field("rss_bytes", report.rss_bytes);
+    field("queued_requests", report.queued_requests);
+    field("queued_tokens", report.queued_tokens);
     field("totals", report.totals);
     field("violations", report.violations);
     field("refused_connections", report.refused_connections);
