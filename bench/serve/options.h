@@ -1,0 +1,31 @@
+// The command line of serve_load.
+#pragma once
+
+#include <span>
+#include <string>
+#include <vector>
+
+#include "bench/serve/load.h"
+#include "sidecar/base/result.h"
+
+namespace nacelle::bench::serve {
+
+struct Options {
+  bool http = false;
+  std::vector<std::string> sockets;
+  std::string service;
+  std::string name = "serve_load";
+  std::string texts;  // a file, one a line
+  Load load;
+};
+
+inline constexpr std::uint32_t kProcessesMax = 256;
+inline constexpr std::uint32_t kConnectionsMax = 1024;  // of a process
+inline constexpr base::Nanos kDurationMax = 600 * base::kSecond;
+
+// Words after the program's name. kInvalid names the one that is wrong.
+base::Result<Options> parse_options(std::span<const char* const> words);
+
+extern const char* const kUsage;
+
+}  // namespace nacelle::bench::serve
