@@ -15,8 +15,8 @@ constexpr Nanos kLookEvery = 5 * base::kMillisecond;
 
 class Run {
  public:
-  Run(const Load& load, std::span<const Arrival> arrivals, std::size_t texts, Nanos start,
-      Target& target, std::span<Record> records)
+  Run(const Load& load, std::span<const Arrival> arrivals, std::span<const std::uint32_t> texts,
+      Nanos start, Target& target, std::span<Record> records)
       : load_(load),
         arrivals_(arrivals),
         texts_(texts),
@@ -52,7 +52,7 @@ class Run {
     if (closed()) {
       while (open_ < load_.in_flight && now < end_ && next_ < records_.size() && target_.room()) {
         records_[next_] = {.due = elapsed(), .outcome = Outcome::kLost};
-        send(static_cast<std::uint32_t>(next_ * 31 % texts_), false);
+        send(texts_[next_ % texts_.size()], false);
         take_ended();
       }
       return;
@@ -122,7 +122,7 @@ class Run {
 
   const Load& load_;
   const std::span<const Arrival> arrivals_;
-  const std::size_t texts_;
+  const std::span<const std::uint32_t> texts_;
   const Nanos start_;
   const Nanos end_;  // of the last phase
   Target& target_;
@@ -136,8 +136,9 @@ class Run {
 
 }  // namespace
 
-void run_client(const Load& load, std::span<const Arrival> arrivals, std::size_t texts, Nanos start,
-                Target& target, std::span<Record> records) {
+void run_client(const Load& load, std::span<const Arrival> arrivals,
+                std::span<const std::uint32_t> texts, Nanos start, Target& target,
+                std::span<Record> records) {
   Run(load, arrivals, texts, start, target, records).run();
 }
 

@@ -80,5 +80,7 @@ struct Record {
 
 // Records of one run, all processes together: 160 MB.
 inline constexpr std::uint64_t kRecordsMax = 4'000'000;
+// Room for a closed load, per second: far more than is answered.
+inline constexpr std::uint64_t kClosedRecordsPerSecond = 200'000;
 
 }  // namespace nacelle::bench::serve

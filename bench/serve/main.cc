@@ -13,6 +13,7 @@
 #include <cstring>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <sstream>
@@ -33,7 +34,7 @@ using base::Nanos;
 using base::Result;
 
 constexpr Nanos kLead = 20 * base::kMillisecond;  // from "go" to the start
-constexpr Nanos kNap = base::kMillisecond;        // between looks at a word, before the load
+constexpr Nanos kNap = 5 * base::kMillisecond;    // between looks at a word, before the load
 constexpr std::size_t kTextsMax = 100'000;
 
 void nap(Nanos time) {
@@ -84,6 +85,31 @@ Result<std::vector<std::string>> read_texts(const std::string& path) {
   return texts;
 }
 
+// Rows of `path`, as many as there are texts: raw floats.
+Result<std::vector<std::vector<float>>> read_vectors(const std::string& path, std::size_t texts) {
+  std::ifstream file(path, std::ios::binary);
+  const std::string bytes{std::istreambuf_iterator<char>(file), {}};
+  if (bytes.empty() || bytes.size() % (texts * sizeof(float)) != 0) {
+    return Error{Code::kInvalid, path + ": a row for each text is wanted"};
+  }
+  const std::size_t row = bytes.size() / texts;
+  std::vector<std::vector<float>> vectors(texts, std::vector<float>(row / sizeof(float)));
+  for (std::size_t i = 0; i < texts; ++i) {
+    std::memcpy(vectors[i].data(), bytes.data() + i * row, row);
+  }
+  return vectors;
+}
+
+// Every so-many-th of them, beginning with one.
+template <typename T>
+std::vector<T> part_of(std::vector<T> all, const Part& part) {
+  std::vector<T> kept;
+  for (std::size_t i = part.index; i < all.size(); i += part.count) {
+    kept.push_back(std::move(all[i]));
+  }
+  return kept;
+}
+
 class Crowd {
  public:
   Crowd(const Load& load, const Question& question, bool http)
@@ -102,11 +128,11 @@ class Crowd {
     table_ = new (*table) Table;
     std::size_t records = 0;
     for (std::uint32_t i = 0; i < load_.processes; ++i) {
-      auto schedule = make_schedule(load_, i, question_.texts.size());
+      texts_.push_back(texts_of(load_, i, question_.texts.size()));
+      auto schedule = make_schedule(load_, i, texts_.back());
       if (!schedule) return schedule.error();
       first_.push_back(records);
-      records +=
-          load_.pattern == Pattern::kClosed ? kRecordsMax / load_.processes : schedule->size();
+      records += load_.pattern == Pattern::kClosed ? closed_room() : schedule->size();
       schedules_.push_back(*std::move(schedule));
     }
     first_.push_back(records);
@@ -133,7 +159,7 @@ class Crowd {
   }
 
   // The whole load; begins at `start`.
-  nlohmann::json run(Nanos start) {
+  Result<nlohmann::json> run(Nanos start) {
     table_->start.store(start, std::memory_order_release);
     std::uint32_t died = 0;
     while (!children_.empty()) died += wait_for_one() ? 0U : 1U;
@@ -143,6 +169,11 @@ class Crowd {
     for (std::uint32_t i = 0; i < load_.processes; ++i) {
       cpu += table_->seats[i].cpu;
       if (complaint.empty()) complaint = said(i);
+    }
+    if (is_full()) {
+      return Error{Code::kTooLarge,
+                   "more requests were answered than there is room for: ask for a "
+                   "shorter time"};
     }
     nlohmann::json json = report(load_, records_);
     json["generator"] = {{"cpu_s", static_cast<double>(cpu) / 1e9},
@@ -155,6 +186,20 @@ class Crowd {
   }
 
  private:
+  // Of a process.
+  [[nodiscard]] std::size_t closed_room() const {
+    const double wanted =
+        static_cast<double>(load_.duration()) / 1e9 * double{kClosedRecordsPerSecond};
+    const std::uint64_t most = std::min(static_cast<std::uint64_t>(wanted), kRecordsMax);
+    return 1 + most / load_.processes;
+  }
+  // Whether a process of a closed load has stopped for lack of room.
+  [[nodiscard]] bool is_full() const {
+    if (load_.pattern != Pattern::kClosed) return false;
+    return std::any_of(first_.begin() + 1, first_.end(), [this](std::size_t end) {
+      return records_[end - 1].outcome != Outcome::kUnused;
+    });
+  }
   [[nodiscard]] std::string said(std::uint32_t process) const {
     const char* words = table_->seats[process].complaint;
     return {words, ::strnlen(words, sizeof(Seat::complaint))};
@@ -192,7 +237,7 @@ class Crowd {
     while ((start = table_->start.load(std::memory_order_acquire)) == 0) nap(kNap);
     const Nanos before = cpu_ns();
     nap(std::max<Nanos>(start - base::now_ns(), 0));
-    run_client(load_, schedules_[index], question_.texts.size(), start, **target,
+    run_client(load_, schedules_[index], texts_[index], start, **target,
                records_.subspan(first_[index], first_[index + 1] - first_[index]));
     seat.cpu = cpu_ns() - before;
     complain((*target)->complaint());
@@ -215,8 +260,9 @@ class Crowd {
   const Question& question_;
   const bool http_;
   Table* table_ = nullptr;
-  std::vector<std::vector<Arrival>> schedules_;  // by process
-  std::vector<std::size_t> first_;               // [processes + 1] of each process' records
+  std::vector<std::vector<std::uint32_t>> texts_;  // by process
+  std::vector<std::vector<Arrival>> schedules_;    // by process
+  std::vector<std::size_t> first_;                 // [processes + 1] of each process' records
   std::span<Record> records_;
   std::vector<pid_t> children_;
 };
@@ -225,8 +271,14 @@ Result<nlohmann::json> run(const Options& options) {
   Question question{options.sockets, options.service, options.name, {}, {}};
   auto texts = read_texts(options.texts);
   if (!texts) return texts.error();
-  question.texts = *std::move(texts);
-  if (!options.http) {
+  if (!options.expected.empty()) {
+    auto vectors = read_vectors(options.expected, texts->size());
+    if (!vectors) return vectors.error();
+    question.vectors = part_of(*std::move(vectors), options.part);
+  }
+  question.texts = part_of(*std::move(texts), options.part);
+  if (question.texts.empty()) return Error{Code::kInvalid, "there are fewer texts than parts"};
+  if (!options.http && question.vectors.empty()) {
     if (base::Status asked = ask_alone(question); !asked) return asked.error();
   }
   Crowd crowd(options.load, question, options.http);

@@ -21,6 +21,9 @@ const char* const kUsage =
   --grace-ms=N                   after the last phase; what is open then is lost (1000)
   --cancel-share=S --cancel-after-us=N   which part is given up, and when (0, 1000)
   --name=NAME                    of the client, for nacellectl
+  --expected=FILE                the texts' vectors, raw floats; else they are asked for before
+  --part=I/N                     every Nth text, beginning with number I: two loads at the same
+                                 time, each with texts of its own (0/1)
 
 Prints "ready" once every connection works, reads "go" or "go START_NS" (CLOCK_MONOTONIC), and
 prints "ok" with the report as JSON, or "error" and words.
@@ -81,6 +84,14 @@ bool read_phases(std::string_view text, std::vector<Phase>& phases) {
   return phases.size() <= kPhasesMax;
 }
 
+bool read_part(std::string_view text, Part& part) {
+  constexpr std::uint32_t kPartsMax = 1000;
+  const std::size_t slash = text.find('/');
+  return slash != std::string_view::npos &&
+         read_between(text.substr(slash + 1), 1U, kPartsMax, part.count) &&
+         read_between(text.substr(0, slash), 0U, part.count - 1, part.index);
+}
+
 bool read_pattern(std::string_view text, Pattern& pattern) {
   constexpr std::pair<std::string_view, Pattern> kPatterns[] = {
       {"poisson", Pattern::kPoisson}, {"burst", Pattern::kBurst}, {"closed", Pattern::kClosed}};
@@ -97,6 +108,8 @@ std::optional<bool> read_option(std::string_view name, std::string_view value, O
   Load& load = options.load;
   if (name == "texts") return (options.texts = value, !value.empty());
   if (name == "name") return (options.name = value, !value.empty() && value.size() <= 63);
+  if (name == "expected") return (options.expected = value, !value.empty());
+  if (name == "part") return read_part(value, options.part);
   if (name == "phases") return read_phases(value, load.phases);
   if (name == "pattern") return read_pattern(value, load.pattern);
   if (name == "burst") return read_between(value, 1U, 100'000U, load.burst);

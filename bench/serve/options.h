@@ -10,12 +10,19 @@
 
 namespace nacelle::bench::serve {
 
+struct Part {
+  std::uint32_t index = 0;
+  std::uint32_t count = 1;  // above index
+};
+
 struct Options {
   bool http = false;
   std::vector<std::string> sockets;
   std::string service;
   std::string name = "serve_load";
-  std::string texts;  // a file, one a line
+  std::string texts;     // a file, one a line
+  std::string expected;  // a file, the texts' vectors as raw floats; "": ask for them first
+  Part part;             // of the texts
   Load load;
 };
 

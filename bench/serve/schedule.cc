@@ -3,6 +3,7 @@
 #include <cmath>
 #include <random>
 #include <string>
+#include <utility>
 
 namespace nacelle::bench::serve {
 namespace {
@@ -10,14 +11,15 @@ namespace {
 // Not the standard library's distributions: those may differ between its versions.
 class Dice {
  public:
-  Dice(std::uint64_t seed, std::uint32_t process) {
+  // `what` keeps the dice of one process for different things apart.
+  Dice(std::uint64_t seed, std::uint32_t process, std::uint32_t what) {
     std::seed_seq words{static_cast<std::uint32_t>(seed), static_cast<std::uint32_t>(seed >> 32),
-                        process};
+                        process, what};
     engine_.seed(words);
   }
   double share() { return static_cast<double>(engine_() >> 11) * 0x1p-53; }  // in [0, 1)
-  std::uint32_t below(std::size_t limit) {
-    return static_cast<std::uint32_t>(share() * static_cast<double>(limit));
+  std::size_t below(std::size_t limit) {
+    return static_cast<std::size_t>(share() * static_cast<double>(limit));
   }
   // Seconds until the next event of a Poisson process of `rate` events per second.
   double gap(double rate) { return -std::log1p(-share()) / rate; }
@@ -26,13 +28,26 @@ class Dice {
   std::mt19937_64 engine_;
 };
 
+constexpr std::uint32_t kForArrivals = 0;
+constexpr std::uint32_t kForTexts = 1;
+
 }  // namespace
 
+std::vector<std::uint32_t> texts_of(const Load& load, std::uint32_t process, std::size_t count) {
+  std::vector<std::uint32_t> texts;
+  for (std::size_t i = process % count; i < count; i += load.processes) {
+    texts.push_back(static_cast<std::uint32_t>(i));
+  }
+  Dice dice(load.seed, process, kForTexts);
+  for (std::size_t i = texts.size(); i > 1; --i) std::swap(texts[i - 1], texts[dice.below(i)]);
+  return texts;
+}
+
 base::Result<std::vector<Arrival>> make_schedule(const Load& load, std::uint32_t process,
-                                                 std::size_t texts) {
+                                                 std::span<const std::uint32_t> texts) {
   std::vector<Arrival> arrivals;
   if (load.pattern == Pattern::kClosed) return arrivals;
-  Dice dice(load.seed, process);
+  Dice dice(load.seed, process, kForArrivals);
   const std::uint32_t together = load.pattern == Pattern::kBurst ? load.burst : 1;
   const std::uint64_t most = kRecordsMax / load.processes;
   base::Nanos begin = 0;
@@ -48,7 +63,7 @@ base::Result<std::vector<Arrival>> make_schedule(const Load& load, std::uint32_t
       }
       for (std::uint32_t j = 0; j < together; ++j) {
         arrivals.push_back({.due = begin + static_cast<base::Nanos>(at * 1e9),
-                            .text = dice.below(texts),
+                            .text = texts[arrivals.size() % texts.size()],
                             .phase = static_cast<std::uint16_t>(i),
                             .cancel = dice.share() < load.cancel_share});
       }

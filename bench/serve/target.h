@@ -58,8 +58,8 @@ struct Question {
 // Fills in `question.vectors`. To be called before the processes are forked.
 base::Status ask_alone(Question& question);
 
-// `connections` connections, each proven to work. `question` outlives the target. `first` is the
-// number of its first connection among those of all processes.
+// `connections` >= 1 connections, of which one is proven to work. `question` outlives the target.
+// `first` is the number of its first connection among those of all processes.
 base::Result<std::unique_ptr<Target>> connect_nacelle(const Question& question,
                                                       std::uint32_t connections);
 base::Result<std::unique_ptr<Target>> connect_http(const Question& question,

@@ -75,7 +75,7 @@ class ServeClient : public ::testing::Test {
                       [outcome](const Record& record) { return record.outcome == outcome; }));
   }
 
-  static constexpr std::size_t kTexts = 5;
+  static constexpr std::uint32_t kTexts[] = {3, 1, 4};
   static constexpr std::size_t kClosedRecords = 100;
   Load load;
   Script target;
@@ -155,6 +155,7 @@ TEST_F(ServeClient, AClosedLoadKeepsSoManyUnderWayUntilItsRecordsAreUsedUp) {
   target.at_once = true;
   run();
   EXPECT_EQ(count(Outcome::kOk), kClosedRecords);
+  for (std::size_t i = 0; i < kClosedRecords; ++i) EXPECT_EQ(target.texts[i], kTexts[i % 3]);
   target.at_once = false;
   target.per_look = 1;
   run();

@@ -12,12 +12,16 @@ TEST(ServeOptions, AreReadWhole) {
   const auto options =
       parsed({"nacelle", "/s", "minilm", "--texts=/t", "--phases=100:500,2.5:1000", "--seed=7",
               "--pattern=burst", "--burst=3", "--processes=8", "--connections=2", "--timeout-ms=20",
-              "--grace-ms=5", "--cancel-share=0.5", "--cancel-after-us=9", "--name=me"});
+              "--grace-ms=5", "--cancel-share=0.5", "--cancel-after-us=9", "--name=me",
+              "--expected=/v", "--part=2/3"});
   ASSERT_TRUE(options) << options.error().message;
   EXPECT_FALSE(options->http);
   EXPECT_EQ(options->sockets, std::vector<std::string>{"/s"});
   EXPECT_EQ(options->service, "minilm");
   EXPECT_EQ(options->name, "me");
+  EXPECT_EQ(options->expected, "/v");
+  EXPECT_EQ(options->part.index, 2U);
+  EXPECT_EQ(options->part.count, 3U);
   const Load& load = options->load;
   ASSERT_EQ(load.phases.size(), 2U);
   EXPECT_EQ(load.phases[1].rate, 2.5);
@@ -60,6 +64,9 @@ TEST(ServeOptions, ThatMakeNoSenseAreRefused) {
       {"http", "/s", "--texts=/t", "--phases=1:1", "--seed=seven"},
       {"http", "/s", "--texts=/t", "--phases=1:1", "--cancel-share=1.5"},
       {"http", "/s", "--texts=/t", "--phases=1:1", "--name="},
+      {"http", "/s", "--texts=/t", "--phases=1:1", "--part=3/3"},
+      {"http", "/s", "--texts=/t", "--phases=1:1", "--part=0/0"},
+      {"http", "/s", "--texts=/t", "--phases=1:1", "--part=1"},
       {"http", "/s", "--texts=/t", "--phases=1:1", "--sed=1"},
       {"http", "/s", "--texts=/t", "--phases=1:1", "--seed"},
   };

@@ -17,8 +17,8 @@ Load load_of(std::vector<Phase> phases, std::uint64_t seed = 1) {
   return load;
 }
 
-std::vector<Arrival> made(const Load& load, std::uint32_t process = 0, std::size_t texts = 10) {
-  auto arrivals = make_schedule(load, process, texts);
+std::vector<Arrival> made(const Load& load, std::uint32_t process = 0) {
+  auto arrivals = make_schedule(load, process, texts_of(load, process, 10));
   EXPECT_TRUE(arrivals);
   return arrivals ? *std::move(arrivals) : std::vector<Arrival>();
 }
@@ -72,6 +72,27 @@ TEST(Schedule, GapsOfPoissonArrivalsAreExponential) {
   EXPECT_NEAR(deviation / mean, 1, 0.05);
 }
 
+TEST(Schedule, NoTwoProcessesAskForTheSameTextAndNoneRepeatsItselfEarly) {
+  Load load = load_of({{300, base::kSecond}});
+  load.processes = 4;
+  std::map<std::uint32_t, std::uint32_t> owners;
+  for (std::uint32_t i = 0; i < 4; ++i) {
+    const std::vector<std::uint32_t> texts = texts_of(load, i, 103);
+    for (const std::uint32_t text : texts) {
+      EXPECT_TRUE(owners.emplace(text, i).second) << text;
+      EXPECT_LT(text, 103U);
+    }
+    const auto arrivals = make_schedule(load, i, texts);
+    ASSERT_TRUE(arrivals);
+    ASSERT_GT(arrivals->size(), texts.size());
+    for (std::size_t j = 0; j < arrivals->size(); ++j) {
+      EXPECT_EQ((*arrivals)[j].text, texts[j % texts.size()]);
+    }
+  }
+  EXPECT_EQ(owners.size(), 103U) << "every text is asked for";
+  EXPECT_EQ(texts_of(load, 3, 2), std::vector<std::uint32_t>{1}) << "fewer texts than processes";
+}
+
 TEST(Schedule, ProcessesShareTheRate) {
   Load load = load_of({{4000, base::kSecond}});
   load.processes = 4;
@@ -105,7 +126,8 @@ TEST(Schedule, AClosedLoadHasNoneAndOneTooLongIsRefused) {
   Load load = load_of({{1000, base::kSecond}});
   load.pattern = Pattern::kClosed;
   EXPECT_TRUE(made(load).empty());
-  const auto refused = make_schedule(load_of({{1e6, 600 * base::kSecond}}), 0, 1);
+  constexpr std::uint32_t kOne[] = {0};
+  const auto refused = make_schedule(load_of({{1e6, 600 * base::kSecond}}), 0, kOne);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, base::Code::kTooLarge);
 }
