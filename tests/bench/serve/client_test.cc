@@ -53,113 +53,113 @@ class Script : public Target {
 class ServeClient : public ::testing::Test {
  protected:
   ServeClient() {
-    load.phases = {{2000, 20 * kMillisecond}};
-    load.grace = 60 * base::kSecond;
+    load_.phases = {{2000, 20 * kMillisecond}};
+    load_.grace = 60 * base::kSecond;
   }
 
   void run() {
-    const auto made = make_schedule(load, 0, kTexts);
+    const auto made = make_schedule(load_, 0, kTexts);
     ASSERT_TRUE(made);
-    arrivals = *made;
-    if (load.pattern == Pattern::kClosed) {
-      records.assign(kClosedRecords, {});
+    arrivals_ = *made;
+    if (load_.pattern == Pattern::kClosed) {
+      records_.assign(kClosedRecords, {});
     } else {
-      records.assign(arrivals.size(), {});
-      write_down(arrivals, records);
+      records_.assign(arrivals_.size(), {});
+      write_down(arrivals_, records_);
     }
-    run_client(load, arrivals, kTexts, base::now_ns(), target, records);
+    run_client(load_, arrivals_, kTexts, base::now_ns(), target_, records_);
   }
   [[nodiscard]] std::size_t count(Outcome outcome) const {
     return static_cast<std::size_t>(
-        std::count_if(records.begin(), records.end(),
+        std::count_if(records_.begin(), records_.end(),
                       [outcome](const Record& record) { return record.outcome == outcome; }));
   }
 
   static constexpr std::uint32_t kTexts[] = {3, 1, 4};
   static constexpr std::size_t kClosedRecords = 100;
-  Load load;
-  Script target;
-  std::vector<Arrival> arrivals;
-  std::vector<Record> records;
+  Load load_;
+  Script target_;
+  std::vector<Arrival> arrivals_;
+  std::vector<Record> records_;
 };
 
 TEST_F(ServeClient, SendsEverythingThatIsDueAndNothingBefore) {
   run();
-  ASSERT_GT(records.size(), 10U);
-  EXPECT_EQ(count(Outcome::kOk), records.size());
-  for (std::size_t i = 0; i < records.size(); ++i) {
-    EXPECT_GE(records[i].sent, records[i].due);
-    EXPECT_GE(records[i].done, records[i].sent);
-    EXPECT_EQ(target.texts[i], arrivals[i].text);
-    EXPECT_EQ(target.timeouts[i], 0);
+  ASSERT_GT(records_.size(), 10U);
+  EXPECT_EQ(count(Outcome::kOk), records_.size());
+  for (std::size_t i = 0; i < records_.size(); ++i) {
+    EXPECT_GE(records_[i].sent, records_[i].due);
+    EXPECT_GE(records_[i].done, records_[i].sent);
+    EXPECT_EQ(target_.texts[i], arrivals_[i].text);
+    EXPECT_EQ(target_.timeouts[i], 0);
   }
 }
 
 TEST_F(ServeClient, ARequestMayEndAtOnce) {
-  target.at_once = true;
-  target.answer = Outcome::kBusy;
+  target_.at_once = true;
+  target_.answer = Outcome::kBusy;
   run();
-  EXPECT_EQ(count(Outcome::kBusy), records.size());
-  for (const Record& record : records) EXPECT_EQ(record.retry_after_us, 1234U);
+  EXPECT_EQ(count(Outcome::kBusy), records_.size());
+  for (const Record& record : records_) EXPECT_EQ(record.retry_after_us, 1234U);
 }
 
 TEST_F(ServeClient, WhatIsNeverAnsweredIsLost) {
-  target.per_look = 0;
-  load.grace = 20 * kMillisecond;
+  target_.per_look = 0;
+  load_.grace = 20 * kMillisecond;
   run();
-  EXPECT_EQ(count(Outcome::kLost), records.size());
-  EXPECT_EQ(target.open.size(), records.size()) << "no answer kept the next one from being sent";
+  EXPECT_EQ(count(Outcome::kLost), records_.size());
+  EXPECT_EQ(target_.open.size(), records_.size()) << "no answer kept the next one from being sent";
 }
 
 TEST_F(ServeClient, WithoutRoomRequestsWaitAndTheirTimeCounts) {
-  target.places = 1;
-  target.per_look = 1;
+  target_.places = 1;
+  target_.per_look = 1;
   run();
-  EXPECT_EQ(count(Outcome::kOk), records.size());
-  EXPECT_EQ(target.most_open, 1U);
-  EXPECT_GT(records.back().sent, records.back().due);
+  EXPECT_EQ(count(Outcome::kOk), records_.size());
+  EXPECT_EQ(target_.most_open, 1U);
+  EXPECT_GT(records_.back().sent, records_.back().due);
 }
 
 TEST_F(ServeClient, WhoseDeadlinePassedBeforeThereWasRoomIsNotSent) {
-  target.places = 1;
-  target.per_look = 0;
-  load.timeout = kMillisecond;
-  load.grace = 100 * kMillisecond;
+  target_.places = 1;
+  target_.per_look = 0;
+  load_.timeout = kMillisecond;
+  load_.grace = 100 * kMillisecond;
   run();
   // On a busy machine the first deadline may have passed as well.
-  const std::size_t sent = target.texts.size();
+  const std::size_t sent = target_.texts.size();
   EXPECT_LE(sent, 1U);
   EXPECT_EQ(count(Outcome::kLost), sent);
-  EXPECT_EQ(count(Outcome::kDeadline), records.size() - sent);
-  for (const Nanos timeout : target.timeouts) {
+  EXPECT_EQ(count(Outcome::kDeadline), records_.size() - sent);
+  for (const Nanos timeout : target_.timeouts) {
     EXPECT_GT(timeout, 0);
     EXPECT_LE(timeout, kMillisecond);
   }
 }
 
 TEST_F(ServeClient, GivesUpWhatItWasToldToUnlessItHasEnded) {
-  load.cancel_share = 1;
-  load.cancel_after = 0;
-  target.per_look = 0;
+  load_.cancel_share = 1;
+  load_.cancel_after = 0;
+  target_.per_look = 0;
   run();
-  EXPECT_EQ(count(Outcome::kCancelled), records.size());
-  target.at_once = true;
+  EXPECT_EQ(count(Outcome::kCancelled), records_.size());
+  target_.at_once = true;
   run();
-  EXPECT_EQ(count(Outcome::kOk), records.size());
+  EXPECT_EQ(count(Outcome::kOk), records_.size());
 }
 
 TEST_F(ServeClient, AClosedLoadKeepsSoManyUnderWayUntilItsRecordsAreUsedUp) {
-  load.pattern = Pattern::kClosed;
-  load.in_flight = 3;
-  load.phases = {{1, 50 * kMillisecond}};
-  target.at_once = true;
+  load_.pattern = Pattern::kClosed;
+  load_.in_flight = 3;
+  load_.phases = {{1, 50 * kMillisecond}};
+  target_.at_once = true;
   run();
   EXPECT_EQ(count(Outcome::kOk), kClosedRecords);
-  for (std::size_t i = 0; i < kClosedRecords; ++i) EXPECT_EQ(target.texts[i], kTexts[i % 3]);
-  target.at_once = false;
-  target.per_look = 1;
+  for (std::size_t i = 0; i < kClosedRecords; ++i) EXPECT_EQ(target_.texts[i], kTexts[i % 3]);
+  target_.at_once = false;
+  target_.per_look = 1;
   run();
-  EXPECT_EQ(target.most_open, 3U);
+  EXPECT_EQ(target_.most_open, 3U);
   EXPECT_EQ(count(Outcome::kOk) + count(Outcome::kUnused), kClosedRecords);
 }
 

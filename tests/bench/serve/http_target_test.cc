@@ -84,43 +84,43 @@ class HttpTargetTest : public ::testing::Test {
  protected:
   // Connects; the first word of the script answers the request that proves the connection.
   void connect(std::vector<std::string> script) {
-    server = std::make_unique<Server>(dir / "socket", std::move(script));
-    question.sockets = {dir / "socket"};
-    question.texts = {"one", "two"};
-    auto made = connect_http(question, 1, 0);
+    server_ = std::make_unique<Server>(dir_ / "socket", std::move(script));
+    question_.sockets = {dir_ / "socket"};
+    question_.texts = {"one", "two"};
+    auto made = connect_http(question_, 1, 0);
     ASSERT_TRUE(made) << made.error().message;
-    target = *std::move(made);
+    target_ = *std::move(made);
   }
 
   Ended ask(base::Nanos timeout = 0) {
     std::vector<Ended> ended;
-    target->start(++last, 1, timeout, ended);
+    target_->start(++last_, 1, timeout, ended);
     while (ended.empty()) {
       std::vector<pollfd> descriptors;
-      target->watch(descriptors);
+      target_->watch(descriptors);
       EXPECT_FALSE(descriptors.empty());
       ::poll(descriptors.data(), descriptors.size(), timeout > 0 ? 1 : -1);
-      target->advance(ended);
+      target_->advance(ended);
     }
     EXPECT_EQ(ended.size(), 1U);
-    EXPECT_EQ(ended.front().id, last);
-    EXPECT_TRUE(target->room());
+    EXPECT_EQ(ended.front().id, last_);
+    EXPECT_TRUE(target_->room());
     return ended.front();
   }
 
-  testing::TempDir dir;
-  std::unique_ptr<Server> server;
-  Question question;
-  std::unique_ptr<Target> target;
-  std::uint64_t last = 0;
+  testing::TempDir dir_;
+  std::unique_ptr<Server> server_;
+  Question question_;
+  std::unique_ptr<Target> target_;
+  std::uint64_t last_ = 0;
 
-  void TearDown() override { target.reset(); }
+  void TearDown() override { target_.reset(); }
 };
 
 TEST_F(HttpTargetTest, RepliesEndRequestsOnAConnectionThatIsKept) {
   connect({});
   for (int i = 0; i < 5; ++i) EXPECT_EQ(ask().outcome, Outcome::kOk);
-  EXPECT_EQ(server->requests(), 6U);
+  EXPECT_EQ(server_->requests(), 6U);
 }
 
 TEST_F(HttpTargetTest, ARefusalCarriesTheTimeToComeBack) {
@@ -135,7 +135,7 @@ TEST_F(HttpTargetTest, OtherAnswersAreFailuresAndTheNextRequestIsServed) {
   connect({kOk, kError, kHangUp, "nonsense\r\n\r\n", kOk + "x"});
   for (const char* why : {"500", "closed", "not understood", "not understood"}) {
     EXPECT_EQ(ask().outcome, Outcome::kFailed);
-    EXPECT_NE(target->complaint().find(why), std::string::npos) << target->complaint();
+    EXPECT_NE(target_->complaint().find(why), std::string::npos) << target_->complaint();
   }
   EXPECT_EQ(ask().outcome, Outcome::kOk);
 }
@@ -149,22 +149,22 @@ TEST_F(HttpTargetTest, WhatIsNotAnsweredInTimeIsTakenForNoOtherRequestsAnswer) {
 TEST_F(HttpTargetTest, ARequestThatIsGivenUpMakesRoom) {
   connect({kOk, kSilence});
   std::vector<Ended> ended;
-  target->start(7, 0, 0, ended);
-  EXPECT_FALSE(target->room());
-  EXPECT_FALSE(target->give_up(8));
-  EXPECT_TRUE(target->give_up(7));
-  EXPECT_TRUE(target->room());
+  target_->start(7, 0, 0, ended);
+  EXPECT_FALSE(target_->room());
+  EXPECT_FALSE(target_->give_up(8));
+  EXPECT_TRUE(target_->give_up(7));
+  EXPECT_TRUE(target_->room());
   EXPECT_EQ(ask().outcome, Outcome::kOk);
 }
 
 TEST_F(HttpTargetTest, ConnectionsAreDealtOutEvenly) {
-  Server first(dir / "a", {});
-  Server second(dir / "b", {});
-  question.sockets = {dir / "a", dir / "b"};
-  question.texts = {"one"};
+  Server first(dir_ / "a", {});
+  Server second(dir_ / "b", {});
+  question_.sockets = {dir_ / "a", dir_ / "b"};
+  question_.texts = {"one"};
   // Two processes of one connection each.
   for (std::uint32_t i = 0; i < 2; ++i) {
-    const auto made = connect_http(question, 1, i);
+    const auto made = connect_http(question_, 1, i);
     ASSERT_TRUE(made) << made.error().message;
   }
   EXPECT_EQ(first.requests(), 1U);
@@ -172,9 +172,9 @@ TEST_F(HttpTargetTest, ConnectionsAreDealtOutEvenly) {
 }
 
 TEST_F(HttpTargetTest, AServerThatIsNotThereIsNamed) {
-  question.sockets = {dir / "nobody"};
-  question.texts = {"one"};
-  const auto made = connect_http(question, 1, 0);
+  question_.sockets = {dir_ / "nobody"};
+  question_.texts = {"one"};
+  const auto made = connect_http(question_, 1, 0);
   ASSERT_FALSE(made);
   EXPECT_NE(made.error().message.find("nobody"), std::string::npos);
 }
