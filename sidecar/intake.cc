@@ -258,15 +258,9 @@ void Intake::handle_stream(const std::shared_ptr<ClientState>& client,
   downstream_.stream({.client = client,
                       .slot = submission.slot,
                       .generation = submission.generation,
-                      .deadline = now + deadline_of(submission),
+                      .deadline = now + time_for(submission, config_.scheduler.deadline_default_ms),
                       .wanted = wanted,
                       .next_at = now});
-}
-
-// How long a request may take.
-Nanos Intake::deadline_of(const shm::Submission& submission) const {
-  return submission.deadline_us > 0 ? submission.deadline_us * base::kMicrosecond
-                                    : config_.scheduler.deadline_default_ms * base::kMillisecond;
 }
 
 }  // namespace nacelle::sidecar

@@ -3,15 +3,20 @@
 #include <signal.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdio>
 #include <cstring>
 #include <fstream>
 #include <memory>
 #include <string>
+#include <utility>
+#include <vector>
 
 #include "kernels/kernels.h"
+#include "sidecar/base/cpu_time.h"
 #include "sidecar/base/cpus.h"
 #include "sidecar/base/log.h"
+#include "sidecar/base/memory.h"
 #include "sidecar/base/time.h"
 #include "sidecar/config.h"
 #include "sidecar/control/server.h"
@@ -35,7 +40,8 @@ int failed(const base::Error& error) {
   return error.code == base::Code::kInvalid || error.code == base::Code::kNotFound ? 2 : 1;
 }
 
-// Stop signals are taken with sigwait by the main thread; blocked here, before any thread begins.
+// Stop signals are taken with sigtimedwait by the main thread; blocked here, before any thread
+// begins.
 sigset_t block_stop_signals() {
   sigset_t signals;
   sigemptyset(&signals);
@@ -43,6 +49,25 @@ sigset_t block_stop_signals() {
   sigaddset(&signals, SIGINT);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   return signals;
+}
+
+// Waits for a stop signal, and until then tells the pipeline every period how short memory and CPU
+// are. The signal's number.
+int watch(const sidecar::Config& config, const sigset_t& stop_signals,
+          sidecar::Pipeline& pipeline) {
+  const std::vector<unsigned> cpus = base::cpus_allowed();
+  const timespec period{.tv_sec = config.admission.period_ms / 1000,
+                        .tv_nsec = config.admission.period_ms % 1000 * base::kMillisecond};
+  base::CpuTimes before = base::cpu_times(base::now_ns(), cpus);
+  for (;;) {
+    const int signal = sigtimedwait(&stop_signals, nullptr, &period);
+    if (signal > 0) return signal;
+    if (errno != EAGAIN) continue;  // another signal was handled meanwhile
+    base::CpuTimes now = base::cpu_times(base::now_ns(), cpus);
+    pipeline.observe(
+        {.memory = base::memory_use().used, .cpu = base::cpu_share_of_others(before, now)});
+    before = std::move(now);
+  }
 }
 
 int serve(const sidecar::LoadedConfig& loaded) {
@@ -81,13 +106,13 @@ int serve(const sidecar::LoadedConfig& loaded) {
                              {"control", config.control.socket},
                              {"services", services->size()},
                              {"ms", (base::now_ns() - start) / base::kMillisecond}});
-  int signal = 0;
-  sigwait(&stop_signals, &signal);
+  const int signal = watch(config, stop_signals, **pipeline);
   base::log_info("draining", {{"signal", ::strsignal(signal)},
                               {"timeout_ms", config.shutdown.drain_timeout_ms}});
   const std::size_t late =
       (*pipeline)->drain(config.shutdown.drain_timeout_ms * base::kMillisecond);
-  base::log_info("stopped", {{"refused_at_the_end", late}});
+  base::log_info("stopped", {{"requests", (*pipeline)->report().totals.requests},
+                             {"refused_at_the_end", late}});
   return 0;
 }
 

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/base/log.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -24,8 +25,10 @@ bool given_up(const Request& request) {
   return connection.closed() || connection.cancelled(request.slot, request.generation);
 }
 
-SchedulerLimits limits_of(const Config& config) {
-  return {.batch_tokens_max = config.scheduler.batch_tokens_max,
+SchedulerLimits limits_of(const Config& config, const Services& services) {
+  return {.batch_tokens_max = config.scheduler.batch_tokens_max > 0
+                                  ? config.scheduler.batch_tokens_max
+                                  : services.batch_tokens_max(),
           .max_delay = config.scheduler.max_delay_us * base::kMicrosecond,
           .queue_requests_max = config.scheduler.queue_requests_max,
           .queue_tokens_max = config.scheduler.queue_tokens_max};
@@ -38,7 +41,8 @@ Pipeline::Pipeline(const Config& config, Services& services)
       replier_(services, counters_),
       windows_max_(config.limits.windows_max),
       executor_(services, counters_),
-      scheduler_(limits_of(config)) {}
+      scheduler_(limits_of(config, services)),
+      gate_(config.admission) {}
 
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
@@ -64,6 +68,10 @@ Refused Pipeline::submit(std::unique_ptr<Request> request) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return {std::move(request), shutting_down(), 0};
+    const Priority priority = services_.at(request->service).policy.priority;
+    if (auto why = gate_.refuses(priority, request->arrived)) {
+      return {std::move(request), *std::move(why), gate_.retry_after_us(base::now_ns())};
+    }
     refused.request = scheduler_.add(std::move(request));
     if (refused.request) {
       refused.why = {Code::kBusy,
@@ -74,6 +82,13 @@ Refused Pipeline::submit(std::unique_ptr<Request> request) {
   }
   if (!refused.request) work_.notify_one();
   return refused;
+}
+
+void Pipeline::observe(const Pressure& pressure) {
+  const std::lock_guard lock(mutex_);
+  if (!gate_.observe(pressure, base::now_ns())) return;
+  base::log_info(gate_.closed() ? "refusing work of low priority" : "taking all work again",
+                 {{"seen", gate_.text()}});
 }
 
 // When the queue that is there now should be half done. Under the mutex.

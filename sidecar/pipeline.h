@@ -10,6 +10,7 @@
 #include <string>
 #include <thread>
 
+#include "sidecar/admission.h"
 #include "sidecar/base/result.h"
 #include "sidecar/config.h"
 #include "sidecar/control/api.h"
@@ -35,6 +36,9 @@ class Pipeline {
   // queued after `timeout` are answered with kSidecarGone. Returns how many those were.
   std::size_t drain(base::Nanos timeout);
 
+  // Any thread: how short memory and CPU are now, for what is admitted from here on.
+  void observe(const Pressure& pressure);
+
   // Counts, services and clients; the process's own facts are the caller's to add.
   [[nodiscard]] control::StatusReport report() const;
 
@@ -58,6 +62,7 @@ class Pipeline {
   std::condition_variable work_;
   std::condition_variable idle_;
   Scheduler scheduler_;
+  AdmissionGate gate_;
   bool running_ = false;  // a batch is on the device
   bool stopping_ = false;
   double token_ns_ = 20'000;  // device time per token, smoothed: for retry hints only

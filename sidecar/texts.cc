@@ -1,5 +1,6 @@
 // Intake's requests about texts: from a slot to a Request with tokens, or to the reason why not.
 #include <cstring>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -154,7 +155,7 @@ base::Result<std::unique_ptr<Request>> Intake::make_request(
   request->texts = rows;
   request->plan = plan;
   request->arrived = base::now_ns();
-  request->deadline = request->arrived + deadline_of(submission);
+  request->deadline = request->arrived + time_for(submission, service.policy.deadline_ms);
   if (plan.with_format) {
     const shm::RowFormat format{plan.width, plan.size, plan.element, {}};
     std::memcpy(request->reply.data(), &format, sizeof format);
@@ -168,6 +169,17 @@ base::Result<std::unique_ptr<Request>> Intake::make_request(
   return request;
 }
 
+// The same, when memory may run out on the way.
+base::Result<std::unique_ptr<Request>> Intake::try_request(
+    const std::shared_ptr<ClientState>& client, const shm::Submission& submission,
+    const LoadedService& service) {
+  try {
+    return make_request(client, submission, service);
+  } catch (const std::bad_alloc&) {
+    return Error{Code::kBusy, "out of memory"};  // short enough to need none
+  }
+}
+
 void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
                           const shm::Submission& submission) {
   counters_.requests.add();
@@ -179,7 +191,7 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   }
   LoadedService& service = services_.at(submission.service);
   service.counters.requests.add();
-  base::Result<std::unique_ptr<Request>> request = make_request(client, submission, service);
+  base::Result<std::unique_ptr<Request>> request = try_request(client, submission, service);
   if (!request) {
     service.counters.errors.add();
     const bool busy = request.error().code == Code::kBusy;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -42,6 +43,12 @@ struct Word {
   std::string* value;
   std::span<const std::string_view> words;  // one of these
 };
+// A word that is kept as its index in `words`: an enum.
+struct Choice {
+  std::function<void(std::size_t)> set;
+  std::function<std::size_t()> get;
+  std::span<const std::string_view> words;
+};
 template <typename T>
 struct Whole {
   T* value;
@@ -58,7 +65,7 @@ struct Ids {
 struct Services {
   std::vector<Service>* value;
 };
-using Target = std::variant<SocketPath, Path, BackendName, Word, Whole<std::int32_t>,
+using Target = std::variant<SocketPath, Path, BackendName, Word, Choice, Whole<std::int32_t>,
                             Whole<std::uint32_t>, Whole<std::uint64_t>, Level, Ids, Services>;
 
 struct Field {
@@ -73,5 +80,9 @@ struct Field {
 
 // THE LIST of options, bound to the members of `config`, which outlives the result.
 std::vector<Field> fields(Config& config);
+
+// THE LIST of keys that a service has in YAML besides its model and prompts, each with its own name
+// ("max_concurrent"), bound to the members of `service`, which outlives the result.
+std::vector<Field> service_fields(Service& service);
 
 }  // namespace nacelle::config

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <string_view>
 
+#include "sidecar/config/fields.h"
+#include "sidecar/config/value.h"
+
 namespace nacelle::config {
 namespace {
 
@@ -27,6 +30,19 @@ std::string wrapped(std::string_view text, std::size_t indent) {
     column += before.size() + word.size();
   }
   return out + "\n";
+}
+
+// The keys of a service, as a table.
+std::string service_keys_markdown() {
+  Service untouched;
+  std::string text =
+      "\nThe keys of a service, in YAML, besides `model`, `prompts` and `prompt_default`:\n\n"
+      "| key | what it may be | default | |\n|---|---|---|---|\n";
+  for (const Field& field : service_fields(untouched)) {
+    text += "| `" + std::string(field.name) + "` | " + bounds_text(field) + " | `" +
+            value_text(field) + "` | " + std::string(field.help) + " |\n";
+  }
+  return text;
 }
 
 std::string default_text(const sidecar::Option& option) {
@@ -97,6 +113,7 @@ std::string options_markdown(const std::vector<sidecar::Option>& options) {
     text += "\n- default: " +
             (option.default_value.empty() ? std::string("none") : "`" + option.default_value + "`");
     text += "\n- `" + option.flag + "=`, `" + option.environment + "`\n";
+    if (option.name == "services") text += service_keys_markdown();
   }
   return text;
 }

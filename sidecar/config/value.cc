@@ -8,6 +8,7 @@
 
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/check.h"
+#include "sidecar/base/suggest.h"
 #include "sidecar/base/utf8.h"
 
 namespace nacelle::config {
@@ -112,20 +113,31 @@ std::optional<std::int64_t> parse_whole(std::string_view text, bool is_size) {
 }
 
 // "auto, fp32 or bf16"
-std::string words_text(const Word& target) {
+std::string words_text(std::span<const std::string_view> words) {
   std::string text;
-  for (std::size_t i = 0; i < target.words.size(); ++i) {
-    const bool last = i + 1 == target.words.size();
-    text += (i == 0 ? "" : last ? " or " : ", ") + std::string(target.words[i]);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const bool last = i + 1 == words.size();
+    text += (i == 0 ? "" : last ? " or " : ", ") + std::string(words[i]);
   }
   return text;
 }
 
 Refusal assign_word(const Word& target, const std::string& text) {
   if (std::ranges::find(target.words, text) == target.words.end()) {
-    return "is none of its words; give " + words_text(target);
+    return "is none of its words; give " + words_text(target.words);
   }
   *target.value = text;
+  return std::nullopt;
+}
+
+Refusal assign_choice(const Choice& target, const std::string& text) {
+  const auto found = std::ranges::find(target.words, text);
+  if (found == target.words.end()) {
+    const std::vector<std::string> words(target.words.begin(), target.words.end());
+    return "is none of its words; give " + words_text(target.words) +
+           base::did_you_mean(text, words);
+  }
+  target.set(static_cast<std::size_t>(found - target.words.begin()));
   return std::nullopt;
 }
 
@@ -275,6 +287,7 @@ Refusal try_assign(const Field& field, const Setting& setting) {
           },
           [&](const BackendName& target) { return assign_backend(*target.value, *text); },
           [&](const Word& target) { return assign_word(target, *text); },
+          [&](const Choice& target) { return assign_choice(target, *text); },
           [&](const Level& target) { return assign_level(*target.value, *text); },
           [](const Ids&) { return Refusal(); },       // above
           [](const Services&) { return Refusal(); },  // above
@@ -326,6 +339,7 @@ std::string value_text(const Field& field) {
           [](const Path& target) { return *target.value; },
           [](const BackendName& target) { return *target.value; },
           [](const Word& target) { return *target.value; },
+          [](const Choice& target) { return std::string(target.words[target.get()]); },
           [](const Level& target) { return std::string(kLevels[static_cast<int>(*target.value)]); },
           [](const Ids& target) {
             std::string text;
@@ -357,6 +371,7 @@ std::string type_text(const Field& field) {
           [](const Path&) { return std::string("path"); },
           [](const BackendName&) { return std::string("backend's name"); },
           [](const Word&) { return std::string("word"); },
+          [](const Choice&) { return std::string("word"); },
           [](const Level&) { return std::string("word"); },
           [](const Ids&) { return std::string("list of numeric ids"); },
           [](const Services&) { return std::string("map of names to models"); },
@@ -373,7 +388,8 @@ std::string bounds_text(const Field& field) {
             return (target.may_be_empty ? "0 to " : "1 to ") + std::to_string(kPathMax) + " bytes";
           },
           [](const BackendName&) { return std::string(); },
-          [](const Word& target) { return words_text(target); },
+          [](const Word& target) { return words_text(target.words); },
+          [](const Choice& target) { return words_text(target.words); },
           [](const Level&) { return std::string("debug, info, warn or error"); },
           [](const Ids&) { return "at most " + std::to_string(kIdsMax) + " ids"; },
           [](const Services&) { return "1 to " + std::to_string(kServicesMax) + " services"; },

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/sidecar/pipeline_fixture.h"
@@ -313,6 +314,42 @@ TEST_F(PipelineTest, AFullQueueAnswersBusyWithAHint) {
   EXPECT_GT(refused->fields.retry_after_us, 0U);
   link->finish(*second);
   EXPECT_EQ(link->wait(*first)->fields.code, base::Code::kOk) << "nothing that was taken is lost";
+}
+
+TEST_F(PipelineTest, ARequestWithoutADeadlineHasItsServices) {
+  config_.scheduler.max_delay_us = 50'000;
+  start();
+  const auto link = raw();
+  const std::string list = text_list({std::string(kGood)});
+  EXPECT_EQ(ask(*link, {.op = shm::Op::kEmbed, .items = 1}, list).code, base::Code::kOk);
+  ServicePolicy& policy = services_->at(0).policy;
+  const std::uint32_t before = std::exchange(policy.deadline_ms, 1U);
+  EXPECT_EQ(ask(*link, {.op = shm::Op::kEmbed, .items = 1}, list).code,
+            base::Code::kDeadlineExceeded);
+  policy.deadline_ms = before;
+}
+
+TEST_F(PipelineTest, UnderPressureWorkOfLowPriorityIsRefusedWithAHintAndTakenAgainAfterwards) {
+  start();
+  const auto link = raw();
+  const std::string list = text_list({std::string(kGood)});
+  const auto embed = [&](Priority priority) {
+    ServicePolicy& policy = services_->at(0).policy;
+    const Priority before = std::exchange(policy.priority, priority);
+    const shm::ReplyFields reply = ask(*link, {.op = shm::Op::kEmbed, .items = 1}, list);
+    policy.priority = before;
+    return reply;
+  };
+  pipeline_->observe({.memory = 0.95, .cpu = 0.1});
+  const shm::ReplyFields refused = embed(Priority::kLow);
+  EXPECT_EQ(refused.code, base::Code::kBusy);
+  EXPECT_GT(refused.retry_after_us, 0U);
+  EXPECT_LE(refused.retry_after_us, 3'001'000U);
+  EXPECT_EQ(embed(Priority::kNormal).code, base::Code::kOk);
+  pipeline_->observe({.memory = 0.87, .cpu = 0.1});
+  EXPECT_EQ(embed(Priority::kIdle).code, base::Code::kBusy);
+  pipeline_->observe({.memory = 0.84, .cpu = 0.1});
+  EXPECT_EQ(embed(Priority::kLow).code, base::Code::kOk);
 }
 
 TEST_F(PipelineTest, ADeadlineThatPassesInTheQueueIsAnsweredAsSuch) {
