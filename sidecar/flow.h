@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -66,11 +67,12 @@ struct Request {
   std::span<std::byte> reply;  // in the client's reply region: the row list (shm/layout.h)
 
   // How far it has come; written by the scheduler and the executor, one after the other.
-  std::uint32_t next = 0;           // the first window that no batch has held yet
-  base::Nanos started = 0;          // of its first batch; 0 before
-  base::Nanos compute = 0;          // time in batches
-  std::uint32_t batch_texts = 0;    // of the largest batch that held one of its texts
-  std::uint32_t batch_clients = 0;  // in that batch
+  std::uint32_t next = 0;             // the first window that no batch has held yet
+  base::Nanos started = 0;            // of its first batch; 0 before
+  base::Nanos compute = 0;            // time in batches
+  std::uint32_t batch_texts = 0;      // of the largest batch that held one of its texts
+  std::uint32_t batch_clients = 0;    // in that batch
+  std::optional<base::Error> failed;  // why it alone of its batch cannot be answered
   // Over the windows so far of the text whose windows are being computed: their rows, each times
   // its tokens, and the tokens.
   std::vector<double> sum;  // [the model's width], or empty

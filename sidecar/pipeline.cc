@@ -25,6 +25,11 @@ bool given_up(const Request& request) {
   return connection.closed() || connection.cancelled(request.slot, request.generation);
 }
 
+// How a request of a batch ended: by itself, or with the batch.
+base::Status status_of(const Request& request, const base::Status& batch) {
+  return request.failed ? base::Status(*request.failed) : batch;
+}
+
 SchedulerLimits limits_of(const Config& config, const Services& services) {
   return {.batch_tokens_max = config.scheduler.batch_tokens_max > 0
                                   ? config.scheduler.batch_tokens_max
@@ -133,7 +138,7 @@ void Pipeline::run_batch(Batch batch) {
     // What was computed after its deadline is an answer too late.
     base::Status ended =
         request->deadline > end
-            ? status
+            ? status_of(*request, status)
             : Error{Code::kDeadlineExceeded, "the deadline passed while the request ran"};
     outcomes.push_back({std::move(request), std::move(ended)});
   }
@@ -141,11 +146,10 @@ void Pipeline::run_batch(Batch batch) {
     const std::lock_guard lock(mutex_);
     const double token_ns = static_cast<double>(end - start) / std::max(batch.tokens, 1U);
     token_ns_ += (token_ns - token_ns_) / 8;
-    // The last request of a failed batch may have more texts in the queue: they fail with it.
-    if (!status) {
-      if (auto rest = scheduler_.remove(batch.slices.back().request)) {
-        outcomes.push_back({std::move(rest), status});
-      }
+    // The last request may have more texts in the queue: they fail with it.
+    const Request* last = batch.slices.back().request;
+    if (const base::Status ended = status_of(*last, status); !ended) {
+      if (auto rest = scheduler_.remove(last)) outcomes.push_back({std::move(rest), ended});
     }
   }
   replier_.reply(std::move(outcomes));
