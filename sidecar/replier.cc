@@ -1,6 +1,7 @@
 #include "sidecar/replier.h"
 
 #include <algorithm>
+#include <new>
 
 namespace nacelle::sidecar {
 namespace {
@@ -10,6 +11,19 @@ using base::Code;
 std::uint32_t microseconds(base::Nanos time) {
   return static_cast<std::uint32_t>(
       std::clamp<base::Nanos>(time / base::kMicrosecond, 0, UINT32_MAX));
+}
+
+// Room for `size` in all; false when there is no memory for it. Grows by halves at least, so that
+// many small requests for room stay cheap.
+template <typename T>
+bool reserve(std::vector<T>& list, std::size_t size) {
+  if (size <= list.capacity()) return true;
+  try {
+    list.reserve(std::max(size, list.capacity() + list.capacity() / 2));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -66,9 +80,14 @@ shm::Waiter Replier::publish(const Outcome& outcome) {
 
 void Replier::reply(std::vector<Outcome>&& outcomes) {
   std::vector<Sleeper> sleepers;
+  const bool has_room = reserve(sleepers, outcomes.size());
   for (Outcome& outcome : outcomes) {
-    if (const shm::Waiter waiter = publish(outcome)) {
+    const shm::Waiter waiter = publish(outcome);
+    if (!waiter) continue;
+    if (has_room) {
       sleepers.push_back({outcome.request->client, waiter});
+    } else {
+      outcome.request->client->connection->wake(waiter);
     }
   }
   wake(std::move(sleepers));
@@ -101,12 +120,16 @@ void Replier::end_stream(ClientState& client, std::uint32_t slot, std::uint64_t 
 }
 
 void Replier::wake(std::vector<Sleeper> sleepers) {
-  const std::size_t direct = std::min(sleepers.size(), kDirectWakes);
+  std::size_t direct = std::min(sleepers.size(), kDirectWakes);
   if (sleepers.size() > direct) {
     const std::lock_guard lock(mutex_);
-    to_wake_.insert(to_wake_.end(), sleepers.begin() + static_cast<std::ptrdiff_t>(direct),
-                    sleepers.end());
-    work_.notify_one();
+    if (reserve(to_wake_, to_wake_.size() + sleepers.size() - direct)) {
+      to_wake_.insert(to_wake_.end(), sleepers.begin() + static_cast<std::ptrdiff_t>(direct),
+                      sleepers.end());
+      work_.notify_one();
+    } else {
+      direct = sleepers.size();
+    }
   }
   for (std::size_t i = 0; i < direct; ++i) sleepers[i].wake();
 }
