@@ -101,8 +101,11 @@ std::uint64_t bytes_per_token(const model::Model& model) {
 }
 
 std::uint32_t token_budget(const BudgetInputs& in) {
-  std::uint64_t budget =
-      in.curve.empty() ? by_free_memory(kBatchTokensDefault, in.free_bytes) : knee(in.curve);
+  std::uint64_t budget = by_free_memory(kBatchTokensDefault, in.free_bytes);
+  if (!in.curve.empty()) {
+    const auto work = static_cast<std::uint64_t>(kBatchWorkMin / token_ns(in.curve));
+    budget = std::max<std::uint64_t>(knee(in.curve), std::min<std::uint64_t>(work, kSweepLast));
+  }
   budget = std::min(budget, in.free_bytes / 2 / in.bytes_per_token);
   if (in.latency_target > 0 && !in.curve.empty()) {
     const base::Nanos in_time = in.latency_target / 2 / token_ns(in.curve);

@@ -1,7 +1,9 @@
 // How many tokens a batch should hold: the smallest of
 //
 //   what fits        half of the free memory, by what a batch takes per token
-//   the knee         of the throughput curve: larger batches are hardly faster per token from there
+//   the knee         of the throughput curve: larger batches are hardly faster per token from
+//   there;
+//                    for models so fast that the rest of a batch counts, kBatchWorkMin of work
 //   what is in time  two batches within the latency target: the one that a request finds running,
 //                    and its own
 //
@@ -54,6 +56,10 @@ std::uint32_t by_free_memory(std::uint32_t cap, std::uint64_t free_bytes);
 // Bytes that a token adds to a batch at most, besides the model's workspace, which is there since
 // load: its ids in the request and in the batch, and a row when it is a text of its own.
 std::uint64_t bytes_per_token(const model::Model& model);
+
+// What a batch costs beside the model (packing, publishing, waking) is some 100 us. Of this much
+// work that is 5 %, as the knee's own loss.
+inline constexpr base::Nanos kBatchWorkMin = 2 * base::kMillisecond;
 
 struct BudgetInputs {
   std::span<const ThroughputPoint> curve = {};  // empty: not measured

@@ -107,6 +107,16 @@ TEST(TokenBudget, TheSmallestOfTheThreeButNotLessThanATextWins) {
   EXPECT_EQ(token_budget({.curve = curve, .free_bytes = 0, .tokens_min = 128}), 128U);
 }
 
+TEST(TokenBudget, AFastModelsBatchesAreLargeEnoughForWhatElseABatchCosts) {
+  const std::vector<ThroughputPoint> fast = {{64, 64 * kMicrosecond}, {4096, 4096 * kMicrosecond}};
+  EXPECT_EQ(knee(fast), 64U);
+  EXPECT_EQ(token_budget({.curve = fast}), 2000U);
+  const std::vector<ThroughputPoint> faster = {{64, 64}, {4096, 4096}};
+  EXPECT_EQ(token_budget({.curve = faster}), kSweepLast);
+  const std::vector<ThroughputPoint> slow = {{64, 64 * kMillisecond}};
+  EXPECT_EQ(token_budget({.curve = slow}), 64U);
+}
+
 TEST(TokenBudget, WithoutAMeasurementFreeMemoryDecides) {
   EXPECT_EQ(token_budget({.free_bytes = kGiB / 2}), kBatchTokensDefault / 4);
   EXPECT_EQ(token_budget({.free_bytes = 3 * kGiB / 2}), kBatchTokensDefault / 2);
