@@ -25,7 +25,7 @@ base::Result<std::vector<ThroughputPoint>> sweep(
   for (std::uint32_t tokens = kSweepFirst; tokens <= kSweepLast; tokens *= 2) {
     // Twice the tokens take at most about twice the time: attention grows with a text's length, and
     // that stays the same.
-    const base::Nanos expected = curve.empty() ? 0 : 2 * kRuns * curve.back().time;
+    const base::Nanos expected = curve.empty() ? 0 : curve.back().time * 2 * kRuns;
     if (!curve.empty() && spent + expected > time_max) break;
     ThroughputPoint point{.tokens = tokens, .time = base::kNever};
     for (int i = 0; i < kRuns; ++i) {
