@@ -13,9 +13,6 @@ using base::Code;
 using base::Error;
 using base::Nanos;
 
-constexpr std::uint32_t kRetryMinUs = 1'000;
-constexpr std::uint32_t kRetryMaxUs = 1'000'000;
-
 // Tells the client to come back: there may be another sidecar by then.
 Error shutting_down() { return {Code::kSidecarGone, "the sidecar is shutting down"}; }
 
@@ -31,6 +28,12 @@ SchedulerLimits limits_of(const Config& config) {
           .queue_tokens_max = config.scheduler.queue_tokens_max};
 }
 
+std::vector<ServiceLimits> limits_of(const Services& services) {
+  std::vector<ServiceLimits> limits;
+  for (std::size_t i = 0; i < services.size(); ++i) limits.push_back({.name = services.at(i).name});
+  return limits;
+}
+
 }  // namespace
 
 Pipeline::Pipeline(const Config& config, Services& services)
@@ -38,7 +41,7 @@ Pipeline::Pipeline(const Config& config, Services& services)
       replier_(services, counters_),
       windows_max_(config.limits.windows_max),
       executor_(services, counters_),
-      scheduler_(limits_of(config)) {}
+      scheduler_(limits_of(config), limits_of(services)) {}
 
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
@@ -64,23 +67,12 @@ Refused Pipeline::submit(std::unique_ptr<Request> request) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return {std::move(request), shutting_down(), 0};
-    refused.request = scheduler_.add(std::move(request));
-    if (refused.request) {
-      refused.why = {Code::kBusy,
-                     "the queue is full (scheduler.queue_requests_max, "
-                     "scheduler.queue_tokens_max): try again later"};
-      refused.retry_after_us = retry_after_us();
-    }
+    Refusal refusal = scheduler_.add(std::move(request));
+    refused = {std::move(refusal.request), std::move(refusal.why),
+               static_cast<std::uint32_t>(refusal.retry_after / base::kMicrosecond)};
   }
   if (!refused.request) work_.notify_one();
   return refused;
-}
-
-// When the queue that is there now should be half done. Under the mutex.
-std::uint32_t Pipeline::retry_after_us() const {
-  const double us = static_cast<double>(scheduler_.queued_tokens()) * token_ns_ / 2000;
-  return static_cast<std::uint32_t>(
-      std::clamp<double>(us, double{kRetryMinUs}, double{kRetryMaxUs}));
 }
 
 // The second thread: asks the scheduler what to do and does it, until stop().
@@ -113,25 +105,13 @@ void Pipeline::run_batch(Batch batch) {
   const base::Status status = executor_.run(batch);
   const Nanos end = base::now_ns();
   std::vector<Outcome> outcomes;
-  outcomes.reserve(batch.finishing.size() + 1);
-  for (auto& request : batch.finishing) {
-    // What was computed after its deadline is an answer too late.
-    base::Status ended =
-        request->deadline > end
-            ? status
-            : Error{Code::kDeadlineExceeded, "the deadline passed while the request ran"};
-    outcomes.push_back({std::move(request), std::move(ended)});
-  }
   {
     const std::lock_guard lock(mutex_);
-    const double token_ns = static_cast<double>(end - start) / std::max(batch.tokens, 1U);
-    token_ns_ += (token_ns - token_ns_) / 8;
-    // The last request of a failed batch may have more texts in the queue: they fail with it.
-    if (!status) {
-      if (auto rest = scheduler_.remove(batch.slices.back().request)) {
-        outcomes.push_back({std::move(rest), status});
-      }
-    }
+    outcomes = scheduler_.finished(batch, status, end - start, end, given_up);
+  }
+  // Before any is answered: then a client may give back the memory that is copied from.
+  for (const Outcome& outcome : outcomes) {
+    if (outcome.rows_of) copy_rows(*outcome.rows_of, *outcome.request);
   }
   replier_.reply(std::move(outcomes));
 }
@@ -143,7 +123,7 @@ std::size_t Pipeline::drain(Nanos timeout) {
   {
     std::unique_lock lock(mutex_);
     idle_.wait_for(lock, std::chrono::nanoseconds(deadline - base::now_ns()),
-                   [this] { return !running_ && scheduler_.queued_requests() == 0; });
+                   [this] { return !running_ && scheduler_.held_requests() == 0; });
     stopping_ = true;  // submit() refuses from here on: what is queued now is all there will be
   }
   work_.notify_all();

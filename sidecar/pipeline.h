@@ -43,7 +43,6 @@ class Pipeline {
   Refused submit(std::unique_ptr<Request> request);
   void execute();
   void run_batch(Batch batch);
-  [[nodiscard]] std::uint32_t retry_after_us() const;
   void stop();
 
   Services& services_;
@@ -60,7 +59,6 @@ class Pipeline {
   Scheduler scheduler_;
   bool running_ = false;  // a batch is on the device
   bool stopping_ = false;
-  double token_ns_ = 20'000;  // device time per token, smoothed: for retry hints only
 
   std::thread intake_thread_;
   std::thread execute_thread_;

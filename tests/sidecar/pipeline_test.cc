@@ -113,10 +113,12 @@ TEST_F(PipelineTest, TextsOfDifferentClientsShareBatches) {
   std::mutex mutex;
   std::uint32_t clients_together = 0;
   std::vector<std::thread> threads;
-  for (auto& client : clients) {
-    threads.emplace_back([&] {
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    threads.emplace_back([&, i] {
       CallReport report;
-      ASSERT_TRUE(client->classify("sentiment", {&kGood, 1}, {}, &report));
+      const std::string text = std::string(kGood) + std::to_string(i);  // no two are the same
+      const std::string_view view = text;
+      ASSERT_TRUE(clients[i]->classify("sentiment", {&view, 1}, {}, &report));
       const std::lock_guard lock(mutex);
       clients_together = std::max(clients_together, report.batch_clients);
     });
@@ -124,6 +126,32 @@ TEST_F(PipelineTest, TextsOfDifferentClientsShareBatches) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_GE(clients_together, 2U);
   EXPECT_GE(pipeline_->report().totals.batches_mixed, 1U);
+}
+
+TEST_F(PipelineTest, TheSameTextOfSeveralClientsIsComputedOnce) {
+  config_.scheduler.max_delay_us = 1'000'000;  // what is sent meanwhile waits for the first one
+  start();
+  const std::vector<std::shared_ptr<shm::Link>> links = {raw(), raw(), raw()};
+  std::vector<shm::Ticket> tickets;
+  for (const auto& link : links) {
+    const auto ticket = send_text(*link);
+    ASSERT_TRUE(ticket);
+    tickets.push_back(*ticket);
+  }
+  std::vector<std::string> replies;
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    const auto answer = links[i]->wait(tickets[i]);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->fields.code, base::Code::kOk);
+    EXPECT_EQ(answer->fields.batch_texts, 1U);
+    const auto* bytes = reinterpret_cast<const char*>(answer->payload.data());
+    replies.emplace_back(bytes, answer->payload.size());
+    links[i]->finish(tickets[i]);
+  }
+  EXPECT_EQ(replies[1], replies[0]);
+  EXPECT_EQ(replies[2], replies[0]);
+  EXPECT_EQ(pipeline_->report().totals.texts, 1U);
+  EXPECT_EQ(pipeline_->report().totals.requests, 3U);
 }
 
 TEST_F(PipelineTest, AnUnknownServiceIsAnsweredWithTheOnesThereAre) {

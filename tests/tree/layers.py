@@ -52,7 +52,8 @@ MODULES = (
     # itself goes straight to the replier, and streams end there.
     Module("sidecar/replier", ("sidecar/replier.h",), STAGE),
     Module("sidecar/executor", ("sidecar/executor.h",), STAGE),
-    Module("sidecar/scheduler", ("sidecar/scheduler.h",), STAGE),
+    Module("sidecar/schedule", EVERY_HEADER, STAGE),  # the scheduler's parts, each on its own
+    Module("sidecar/scheduler", ("sidecar/scheduler.h",), (*STAGE, "sidecar/schedule")),
     Module("sidecar/streamer", ("sidecar/streamer.h",), (*STAGE, "sidecar/replier")),
     # Not a stage: a stand-in for clients that cannot share memory, on their side of the regions.
     Module("sidecar/relay", ("sidecar/relay.h",), (*BASE, "shm")),
@@ -74,6 +75,7 @@ PART_OF = {
     "sidecar/asked": "sidecar/intake",      # what they ask for,
     "sidecar/windows": "sidecar/intake",    # and their texts as tokens
     "sidecar/rows": "sidecar/executor",     # from the model's numbers to a reply's rows
+    "sidecar/choice": "sidecar/scheduler",  # which batch it makes
 }
 
 # Of a module's public headers, this one may see these only.
@@ -96,7 +98,7 @@ LIBRARY_EXPORTS = "nacelle_"
 MIRRORED = {"sidecar": "sidecar"}
 # Tests of behaviour that belongs to no single source file.
 MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz", "golden", "hostile",
-                       "model", "support", "tree")
+                       "model", "sim", "support", "tree")
 MIRROR_FREE_TESTS = (
     "tests/shm/one_mapping_test.cc",  # both ends at once, for the thread sanitizer
     "tests/kernels/amx_emulator_test.cc",  # a stand-in for instructions, for the tests alone
