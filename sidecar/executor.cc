@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "sidecar/base/time.h"
+#include "sidecar/observe.h"
 #include "sidecar/rows.h"
 
 namespace nacelle::sidecar {
@@ -49,12 +50,16 @@ base::Status Executor::run(Batch& batch) {
   LoadedService& service = services_.at(batch.service);
   const model::Info& info = service.model->info();
   const auto width = static_cast<std::uint32_t>(info.row_width(batch.task));
-  const base::Nanos start = base::now_ns();
+  batch.times.begin = base::now_ns();
   gather(batch, width);
+  batch.times.gathered = base::now_ns();
   const base::Status status =
       service.model->run(batch.task, {ids_, types_, offsets_, batch.raw}, rows_);
+  batch.times.computed = base::now_ns();
   if (status) finish(batch, width);
-  const base::Nanos compute = base::now_ns() - start;
+  batch.times.end = base::now_ns();
+  observe_batch(batch, counters_, service.counters);
+  const base::Nanos compute = batch.times.end - batch.times.begin;
   for (const Slice& slice : batch.slices) {
     Request& request = *slice.request;
     request.compute += compute;

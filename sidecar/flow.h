@@ -17,6 +17,7 @@
 #include "sidecar/base/time.h"
 #include "sidecar/counters.h"
 #include "sidecar/model/model.h"
+#include "sidecar/stages.h"
 
 namespace nacelle::sidecar {
 
@@ -24,8 +25,10 @@ namespace nacelle::sidecar {
 struct ClientState {
   std::shared_ptr<shm::Connection> connection;
   base::Nanos connected_at = 0;
+  std::uint64_t memory_bytes = 0;  // of the regions
   std::uint32_t cursor = 0;  // intake's: where the next sweep begins, after one that was cut short
   ClientCounters counters;
+  std::shared_ptr<Account> account;  // never null once intake has admitted it
 };
 
 // How the numbers that a model computes for a text become the text's row.
@@ -64,6 +67,8 @@ struct Request {
   std::uint32_t specials = 0;  // tokens of each window that are not the text's
   RowPlan plan;
   std::span<std::byte> reply;  // in the client's reply region: the row list (shm/layout.h)
+
+  StageTimes times;  // written by the stage that has it
 
   // How far it has come; written by the scheduler and the executor, one after the other.
   std::uint32_t next = 0;           // the first window that no batch has held yet
@@ -106,6 +111,7 @@ struct Batch {
   std::uint32_t clients = 0;  // different ones
   // Requests whose last texts are in this batch: answered when it is done.
   std::vector<std::unique_ptr<Request>> finishing;
+  BatchTimes times;  // the executor's
 };
 
 // Pieces that a client asked for, and how far they have come.

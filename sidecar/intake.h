@@ -119,7 +119,12 @@ class Intake {
   std::atomic<bool> draining_{false};
   // run()'s thread is between looking at draining_ and handing a request on.
   std::atomic<bool> taking_{false};
-  bool took_texts_ = false;          // since run() last looked at the clock
+  bool took_texts_ = false;  // since run() last looked at the clock
+  // When run() looked at the clock before its last whole sweep, and before this one: what a sweep
+  // finds was published after the earlier of the two.
+  base::Nanos looked_before_ = 0;
+  base::Nanos looked_ = 0;
+  base::Nanos taken_ = 0;            // the request about texts at hand
   base::Nanos accept_again_at_ = 0;  // not 0: out of descriptors, the listener is not watched
   std::vector<Guest> guests_;
   Relay relay_;

@@ -5,30 +5,23 @@
 
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <memory>
 #include <string>
+#include <string_view>
 
 #include "kernels/kernels.h"
 #include "sidecar/base/cpus.h"
 #include "sidecar/base/log.h"
+#include "sidecar/base/memory.h"
 #include "sidecar/base/time.h"
 #include "sidecar/config.h"
 #include "sidecar/control/server.h"
+#include "sidecar/metrics_page.h"
 #include "sidecar/pipeline.h"
 #include "sidecar/services.h"
 
 namespace nacelle {
 namespace {
-
-// Resident memory of this process in bytes; 0 when the kernel does not tell.
-std::uint64_t resident_bytes() {
-  std::ifstream file("/proc/self/statm");
-  std::uint64_t total = 0;
-  std::uint64_t resident = 0;
-  file >> total >> resident;
-  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
-}
 
 int failed(const base::Error& error) {
   std::fprintf(stderr, "nacelled: %s\n", error.message.c_str());
@@ -69,12 +62,15 @@ int serve(const sidecar::LoadedConfig& loaded) {
     report.backend = (*backend)->description();
     report.threads = threads;
     report.socket = config.socket;
-    report.rss_bytes = resident_bytes();
+    report.rss_bytes = base::resident_memory();
     return report;
   };
   auto control = control::Server::start(
       {.path = config.control.socket, .connections_max = config.control.connections_max},
-      control::all_verbs({.status = status, .options = loaded.options}));
+      control::all_verbs({.status = status,
+                          .options = loaded.options,
+                          .metrics = [&] { return (*pipeline)->metrics(); },
+                          .trace = [&](std::uint64_t last) { return (*pipeline)->trace(last); }}));
   if (!control) return failed(control.error());
 
   base::log_info("serving", {{"socket", config.socket},
@@ -92,6 +88,10 @@ int serve(const sidecar::LoadedConfig& loaded) {
 }
 
 int run(int argc, char** argv) {
+  if (argc == 2 && std::string_view(argv[1]) == "--print-metrics-markdown") {
+    std::fputs(sidecar::metrics_markdown().c_str(), stdout);
+    return 0;
+  }
   auto loaded = sidecar::load_config(argc, argv, environ);
   if (!loaded) return failed(loaded.error());
   if (loaded->print) {

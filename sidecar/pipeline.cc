@@ -38,7 +38,10 @@ Pipeline::Pipeline(const Config& config, Services& services)
       replier_(services, counters_),
       windows_max_(config.limits.windows_max),
       executor_(services, counters_),
-      scheduler_(limits_of(config)) {}
+      scheduler_(limits_of(config)) {
+  counters_.batch_tokens_max.set(config.scheduler.batch_tokens_max);
+  counters_.trace = &trace_;
+}
 
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));

@@ -20,6 +20,7 @@
 #include "sidecar/scheduler.h"
 #include "sidecar/services.h"
 #include "sidecar/streamer.h"
+#include "sidecar/trace.h"
 
 namespace nacelle::sidecar {
 
@@ -37,6 +38,10 @@ class Pipeline {
 
   // Counts, services and clients; the process's own facts are the caller's to add.
   [[nodiscard]] control::StatusReport report() const;
+  // Everything that is counted, in Prometheus' text format (pipeline_metrics.cc).
+  [[nodiscard]] std::string metrics() const;
+  // The last requests on their way through the stages.
+  [[nodiscard]] control::TraceReport trace(std::uint64_t last) const;
 
  private:
   Pipeline(const Config& config, Services& services);
@@ -47,6 +52,7 @@ class Pipeline {
   void stop();
 
   Services& services_;
+  Trace trace_;
   Counters counters_;
   Replier replier_;
   const std::uint32_t windows_max_;  // for report()

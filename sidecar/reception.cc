@@ -309,6 +309,9 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   auto client = std::make_shared<ClientState>();
   client->connection = *std::move(connection);
   client->connected_at = base::now_ns();
+  const shm::Geometry geometry = geometry_of(config_);
+  client->memory_bytes = geometry.request_region_size() + geometry.reply_region_size();
+  client->account = counters_.accounts.open(client->connection->name(), guest.peer.uid);
   holding_memory_.push_back(client);
   // One whose death or doorbell would go unnoticed is let go: it sees the hang-up and comes back.
   base::Status watched = watch(client->connection->socket(), EPOLLIN | EPOLLRDHUP);

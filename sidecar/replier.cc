@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "sidecar/observe.h"
+
 namespace nacelle::sidecar {
 namespace {
 
@@ -27,6 +29,7 @@ Replier::~Replier() {
 }
 
 void Replier::count(const base::Error& error) {
+  counters_.refused[static_cast<std::size_t>(error.code)].add();
   switch (error.code) {
     case Code::kBusy:
       counters_.busy.add();
@@ -66,10 +69,16 @@ shm::Waiter Replier::publish(const Outcome& outcome) {
 
 void Replier::reply(std::vector<Outcome>&& outcomes) {
   std::vector<Sleeper> sleepers;
+  const base::Nanos ended = base::now_ns();
   for (Outcome& outcome : outcomes) {
+    Request& request = *outcome.request;
+    // Before it is published: afterwards the client may already ask the next.
+    const base::Nanos replied = base::now_ns();
     if (const shm::Waiter waiter = publish(outcome)) {
-      sleepers.push_back({outcome.request->client, waiter});
+      sleepers.push_back({request.client, waiter});
     }
+    observe_reply(request, outcome.status, ended, replied, counters_,
+                  services_.at(request.service).counters);
   }
   wake(std::move(sleepers));
 }
@@ -77,6 +86,10 @@ void Replier::reply(std::vector<Outcome>&& outcomes) {
 void Replier::refuse(ClientState& client, const shm::Submission& submission,
                      const base::Error& error, std::uint32_t retry_after_us) {
   count(error);
+  client.account->errors.add();
+  if (about_texts(submission.op) && submission.service < services_.size()) {
+    services_.at(submission.service).counters.ended[static_cast<std::size_t>(error.code)].add();
+  }
   if (const shm::Waiter waiter = client.connection->complete_error(
           submission.slot, submission.generation, error, retry_after_us)) {
     client.connection->wake(waiter);

@@ -153,7 +153,8 @@ base::Result<std::unique_ptr<Request>> Intake::make_request(
   request->raw = asked->raw;
   request->texts = rows;
   request->plan = plan;
-  request->arrived = base::now_ns();
+  request->arrived = taken_;
+  request->times.take(taken_, taken_ - looked_before_);
   request->deadline = request->arrived + deadline_of(submission);
   if (plan.with_format) {
     const shm::RowFormat format{plan.width, plan.size, plan.element, {}};
@@ -165,13 +166,17 @@ base::Result<std::unique_ptr<Request>> Intake::make_request(
       !done) {
     return done.error();
   }
+  request->times.tokenized = base::now_ns();
+  request->times.pass(Stage::kTokenize, request->times.tokenized);
   return request;
 }
 
 void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
                           const shm::Submission& submission) {
+  taken_ = base::now_ns();
   counters_.requests.add();
   client->counters.requests.add();
+  client->account->requests.add();
   if (submission.service >= services_.size()) {
     return replier_.refuse(
         *client, submission,
@@ -179,6 +184,11 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   }
   LoadedService& service = services_.at(submission.service);
   service.counters.requests.add();
+  if (draining()) {  // counted first: every request that is taken ends in the counts, too
+    service.counters.errors.add();
+    return replier_.refuse(*client, submission,
+                           {Code::kSidecarGone, "the sidecar is shutting down"});
+  }
   base::Result<std::unique_ptr<Request>> request = make_request(client, submission, service);
   if (!request) {
     service.counters.errors.add();

@@ -1,5 +1,7 @@
 #include "sidecar/base/memory.h"
 
+#include <unistd.h>
+
 #include <algorithm>
 #include <fstream>
 
@@ -23,6 +25,14 @@ std::uint64_t memory_limit(const std::string& root) {
     if (file >> bytes) limit = std::min(limit, bytes);
   }
   return limit;
+}
+
+std::uint64_t resident_memory() {
+  std::ifstream file("/proc/self/statm");
+  std::uint64_t total = 0;
+  std::uint64_t resident = 0;
+  file >> total >> resident;
+  return resident * static_cast<std::uint64_t>(::sysconf(_SC_PAGESIZE));
 }
 
 }  // namespace nacelle::base

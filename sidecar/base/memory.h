@@ -11,4 +11,7 @@ namespace nacelle::base {
 // machines. UINT64_MAX when nothing can be read.
 std::uint64_t memory_limit(const std::string& root = "");
 
+// Bytes of this process that are resident; 0 when the kernel does not tell.
+std::uint64_t resident_memory();
+
 }  // namespace nacelle::base

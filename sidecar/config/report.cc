@@ -44,7 +44,8 @@ std::string help_text(const std::vector<sidecar::Option>& options) {
       "  --version                  print the version and leave\n"
       "  --explain                  check the configuration, print every value with its source, "
       "leave\n"
-      "  --print-options-markdown   print docs/OPTIONS.md and leave\n\n"
+      "  --print-options-markdown   print docs/OPTIONS.md and leave\n"
+      "  --print-metrics-markdown   print docs/METRICS.md and leave\n\n"
       "Each option can stand in the YAML file (name: value), in the environment (NACELLE_NAME) or\n"
       "on the command line; the command line wins over the environment, the environment over the "
       "file.\n\n";

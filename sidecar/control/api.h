@@ -30,6 +30,10 @@ inline constexpr std::string_view kStatus = "status";  // -> StatusReport
 inline constexpr std::string_view kModels = "models";  // -> {"models": [ModelReport]}
 inline constexpr std::string_view kConfig = "config";  // {"option": name}? -> {"options": [Option]}
 
+inline constexpr std::string_view kMetrics = "metrics";  // -> {"text": Prometheus' text format}
+inline constexpr std::string_view kTrace = "trace";      // {"last": count}? -> TraceReport
+inline constexpr std::uint64_t kTraceDefault = 1000;     // requests, when it is not said
+
 // Where nacellectl looks when it is told nothing: the default of the option control.socket.
 inline std::string default_socket() { return sidecar::Config{}.control.socket; }
 
@@ -106,11 +110,59 @@ struct StatusReport {
   std::vector<ClientReport> clients;
 };
 
+// A request on its way. Times are nanoseconds of the sidecar's monotonic clock.
+struct TracedRequest {
+  std::uint64_t number = 0;   // counts up, over all clients, in the order of the replies
+  std::uint64_t client = 0;   // ClientReport::id
+  std::uint32_t service = 0;  // index into TraceReport::services
+  std::uint32_t slot = 0;
+  std::uint32_t texts = 0;
+  std::uint32_t tokens = 0;
+  std::string outcome;        // "ok", or the code that the client was told
+  std::uint64_t ring_ns = 0;  // at most, before taken_ns
+  std::uint64_t taken_ns = 0;
+  std::uint64_t tokenized_ns = 0;
+  std::uint64_t first_begin_ns = 0;  // of its first batch; 0 when it was in none
+  std::uint64_t last_end_ns = 0;     // of its last batch
+  std::uint64_t replied_ns = 0;
+  std::uint64_t first_batch = 0;  // 0 when it was in none
+  std::uint64_t last_batch = 0;
+  std::vector<std::uint64_t> stage_ns;  // one per TraceReport::stages
+};
+
+struct TracedBatch {
+  std::uint64_t number = 0;
+  std::uint32_t service = 0;
+  std::uint32_t texts = 0;
+  std::uint32_t tokens = 0;
+  std::uint32_t clients = 0;
+  std::uint64_t begin_ns = 0;
+  std::uint64_t gathered_ns = 0;
+  std::uint64_t computed_ns = 0;
+  std::uint64_t end_ns = 0;
+};
+
+struct TracedClient {
+  std::uint64_t id = 0;
+  std::string name;
+};
+
+// The last requests, and the batches they were in.
+struct TraceReport {
+  std::vector<std::string> stages;
+  std::vector<std::string> services;
+  std::vector<TracedClient> clients;  // those still connected
+  std::vector<TracedRequest> requests;
+  std::vector<TracedBatch> batches;
+};
+
 // The reports as JSON objects. from_json ignores names it does not know, and answers
 // kVersionMismatch when a name is missing or has another type.
 Json to_json(const StatusReport& report);
 Json to_json(const ModelReport& report);
 Json to_json(const sidecar::Option& option);
+Json to_json(const TraceReport& report);
+base::Result<TraceReport> trace_from_json(const Json& json);
 base::Result<StatusReport> status_from_json(const Json& json);
 base::Result<std::vector<ModelReport>> models_from_json(const Json& json);
 base::Result<std::vector<sidecar::Option>> options_from_json(const Json& json);
@@ -128,6 +180,10 @@ class Client {
 
   base::Result<StatusReport> status();
   base::Result<std::vector<ModelReport>> models();
+  // All metrics, in Prometheus' text format.
+  base::Result<std::string> metrics();
+  // The last `last` requests that the sidecar remembers.
+  base::Result<TraceReport> trace(std::uint64_t last);
   // All options, or the one called `option` when it is not empty.
   base::Result<std::vector<sidecar::Option>> options(std::string_view option);
 

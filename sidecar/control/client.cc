@@ -68,6 +68,25 @@ base::Result<std::vector<ModelReport>> Client::models() {
   return models_from_json(*json);
 }
 
+base::Result<std::string> Client::metrics() {
+  const auto json = call(kMetrics, Json::object());
+  if (!json) return json.error();
+  const auto text = json->is_object() ? json->find("text") : json->end();
+  if (text == json->end() || !text->is_string()) {
+    return base::Error{
+        base::Code::kVersionMismatch,
+        "the metrics of the sidecar have no \"text\"; nacelled and nacellectl are of "
+        "different versions"};
+  }
+  return text->get<std::string>();
+}
+
+base::Result<TraceReport> Client::trace(std::uint64_t last) {
+  const auto json = call(kTrace, {{"last", last}});
+  if (!json) return json.error();
+  return trace_from_json(*json);
+}
+
 base::Result<std::vector<sidecar::Option>> Client::options(std::string_view option) {
   Json arguments = Json::object();
   if (!option.empty()) arguments["option"] = option;

@@ -40,6 +40,21 @@ base::Result<Json> config(const Sources& sources, const Json& arguments) {
   return Json{{"options", std::move(list)}};
 }
 
+base::Result<Json> metrics(const Sources& sources, const Json&) {
+  if (!sources.metrics) return base::Error{base::Code::kUnavailable, "this process has no metrics"};
+  return Json{{"text", sources.metrics()}};
+}
+
+base::Result<Json> trace(const Sources& sources, const Json& arguments) {
+  if (!sources.trace) return base::Error{base::Code::kUnavailable, "this process keeps no trace"};
+  const auto last = arguments.find("last");
+  if (last != arguments.end() && !last->is_number_unsigned()) {
+    return base::Error{base::Code::kInvalid, "\"last\" is not a number of requests"};
+  }
+  return to_json(
+      sources.trace(last == arguments.end() ? kTraceDefault : last->get<std::uint64_t>()));
+}
+
 struct Entry {
   std::string_view name;
   base::Result<Json> (*answer)(const Sources& sources, const Json& arguments);
@@ -50,14 +65,14 @@ struct Entry {
 
 std::vector<Verb> all_verbs(Sources given) {
   const Entry entries[] = {
-      {kStatus, status, {}},
-      {kModels, models, {}},
-      {kConfig, config, {"option"}},
+      {kStatus, status, {}},   {kModels, models, {}},     {kConfig, config, {"option"}},
+      {kMetrics, metrics, {}}, {kTrace, trace, {"last"}},
   };
   const auto sources = std::make_shared<const Sources>(std::move(given));
   std::vector<Verb> verbs;
   for (const Entry& entry : entries) {
-    verbs.push_back({entry.name, [entry, sources](const Json& arguments) -> base::Result<Json> {
+    verbs.push_back({entry.name,
+                     [entry, sources](const Json& arguments) -> base::Result<Json> {
                        for (const auto& [name, value] : arguments.items()) {
                          const auto& known = entry.arguments;
                          if (std::find(known.begin(), known.end(), name) == known.end()) {

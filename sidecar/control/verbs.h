@@ -22,6 +22,8 @@ struct Verb {
 struct Sources {
   std::function<StatusReport()> status;
   std::vector<sidecar::Option> options;
+  std::function<std::string()> metrics = nullptr;  // Prometheus' text format
+  std::function<TraceReport(std::uint64_t last)> trace = nullptr;
 };
 
 // THE LIST of verbs.

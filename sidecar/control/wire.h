@@ -21,7 +21,7 @@ namespace nacelle::control {
 
 // Longest lines, '\n' included.
 inline constexpr std::size_t kQuestionMax = 64U << 10;
-inline constexpr std::size_t kAnswerMax = 1U << 20;
+inline constexpr std::size_t kAnswerMax = 8U << 20;  // metrics: 25 KiB per service
 
 struct Question {
   std::string verb;

@@ -4,6 +4,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
+#include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
@@ -101,9 +103,27 @@ std::vector<sidecar::Option> some_options() {
   return {slots, uids};
 }
 
+control::TraceReport some_trace(std::uint64_t last) {
+  control::TraceReport report;
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(last, 3); ++i) {
+    control::TracedRequest request;
+    request.number = i + 1;
+    request.taken_ns = 1000 * i;
+    request.tokenized_ns = request.taken_ns + 10;
+    request.replied_ns = request.taken_ns + 900;
+    report.requests.push_back(request);
+  }
+  return report;
+}
+
 class Ctl : public ::testing::Test {
  protected:
-  Ctl() { serve(control::all_verbs({.status = busy_sidecar, .options = some_options()})); }
+  Ctl() {
+    serve(control::all_verbs({.status = busy_sidecar,
+                              .options = some_options(),
+                              .metrics = [] { return std::string("# HELP x X.\n"); },
+                              .trace = some_trace}));
+  }
 
   void serve(std::vector<control::Verb> verbs) {
     auto started = control::Server::start({.path = socket_}, std::move(verbs));
@@ -227,13 +247,28 @@ TEST_F(Ctl, JsonIsOneDocumentForEveryCommand) {
   for (const Command* command : all_commands()) {
     if (command->run == nullptr) continue;  // works on files that it must be given
     const Ran ran = ask({std::string(command->name).substr(0, command->name.find(' ')),
-                         command->name == "config explain" ? "explain" : "--json", "--json"});
+                         command->name == "config explain" ? "explain" : "--json",
+                         "--json"});
     EXPECT_EQ(ran.exit, kDone) << command->name << ": " << ran.err;
     EXPECT_TRUE(nlohmann::json::accept(ran.out)) << command->name << ": " << ran.out;
   }
   const auto status = nlohmann::json::parse(ask({"status", "--json"}).out);
   EXPECT_EQ(status["totals"]["batches_mixed"], 1200);
   EXPECT_EQ(status["clients"][1]["name"], "evil\x1b[2J\n  9  fake") << "scripts get the real name";
+}
+
+TEST_F(Ctl, MetricsAreThePageAsItIs) { EXPECT_EQ(ask({"metrics"}).out, "# HELP x X.\n"); }
+
+TEST_F(Ctl, TraceWritesAFileAndSaysWhatIsInIt) {
+  const std::string path = folder_ / "trace.json";
+  const Ran ran = ask({"trace", path, "--last", "2"});
+  EXPECT_EQ(ran.exit, kDone) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("2 requests and 0 batches"));
+  std::ifstream file(path);
+  EXPECT_TRUE(nlohmann::json::accept(file));
+  EXPECT_THAT(ask({"trace"}).err, HasSubstr("name the file"));
+  EXPECT_THAT(ask({"trace", path, "--last=none"}).err, HasSubstr("--last is \"none\""));
+  EXPECT_THAT(ask({"trace", folder_ / "no/such/folder.json"}).err, HasSubstr("cannot write"));
 }
 
 TEST_F(Ctl, TheSocketComesFromTheFlagThenTheEnvironment) {
@@ -276,6 +311,7 @@ TEST_F(Ctl, CommandLinesThatMakeNoSenseAreUsageErrors) {
       {{"models", "a", "b"}, "models takes [SERVICE], and there is \"b\""},
       {{"status", "--jsn"}, "unknown option \"--jsn\"; did you mean \"--json\"?"},
       {{"status", "--zzzzzzzz"}, "see nacellectl --help"},
+      {{"status", "--last=3"}, "status takes no option \"--last\""},
       {{"status", "--socket"}, "--socket"},
       {{"status", "--socket="}, "--socket"},
       {{"status", "--socket=/" + std::string(200, 'x')}, "1 to 107 bytes"},

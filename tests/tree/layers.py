@@ -17,7 +17,7 @@ class Module(NamedTuple):
 
 
 BASE = ("sidecar/base",)
-STAGE = (*BASE, "shm", "kernels", "sidecar/tokenizer", "sidecar/model", "sidecar/config", "sidecar")
+STAGE = (*BASE, "sidecar/metrics", "shm", "kernels", "sidecar/tokenizer", "sidecar/model", "sidecar/config", "sidecar")
 
 MODULES = (
     # Knows nothing of ours.
@@ -29,6 +29,7 @@ MODULES = (
            BASE),
     Module("kernels", ("kernels/kernels.h", "kernels/element.h"), BASE),
     Module("sidecar/files", EVERY_HEADER, BASE),
+    Module("sidecar/metrics", EVERY_HEADER, BASE),
     Module("sidecar/config", ("sidecar/config.h",), BASE),
     Module("sidecar/store", ("sidecar/store/store.h",), (*BASE, "sidecar/files")),
     # What understands models.
@@ -46,8 +47,8 @@ MODULES = (
            (*BASE, "sidecar/files", "sidecar/config")),
     # The top of sidecar/: the nouns that move between the stages, and what the stages share.
     Module("sidecar", EVERY_HEADER,
-           (*BASE, "shm", "kernels", "sidecar/files", "sidecar/config", "sidecar/store",
-            "sidecar/tokenizer", "sidecar/model", "sidecar/quantize")),
+           (*BASE, "shm", "kernels", "sidecar/files", "sidecar/metrics", "sidecar/config",
+            "sidecar/store", "sidecar/tokenizer", "sidecar/model", "sidecar/quantize")),
     # The stages do not know each other, with two arrows, forwards: what intake refuses or answers by
     # itself goes straight to the replier, and streams end there.
     Module("sidecar/replier", ("sidecar/replier.h",), STAGE),
@@ -69,6 +70,7 @@ MODULES = (
 
 # Files of a module that do not carry its name.
 PART_OF = {
+    "sidecar/pipeline_metrics": "sidecar/pipeline",  # what the pipeline tells of itself
     "sidecar/reception": "sidecar/intake",  # how intake meets clients,
     "sidecar/texts": "sidecar/intake",      # how it takes requests about texts:
     "sidecar/asked": "sidecar/intake",      # what they ask for,
