@@ -20,7 +20,8 @@ namespace po = boost::program_options;
 constexpr int kTimeoutMs = 10'000;
 
 // Options of commands; a command says which of them it takes.
-constexpr const char* kValueOptions[] = {"last"};
+constexpr const char* kValueOptions[] = {"last", "count", "interval"};  // -n: count
+constexpr const char* kFlagOptions[] = {"once"};
 
 struct Line {
   std::vector<std::string> words;                            // a command and its arguments
@@ -103,9 +104,13 @@ Ran unknown_command(const std::vector<std::string>& words) {
 std::optional<std::string> parse(int argc, const char* const* argv, Line& line) {
   po::options_description known;
   known.add_options()("socket", po::value<std::string>())("json", "")("help,h", "")("version", "");
-  for (const char* name : kValueOptions) known.add_options()(name, po::value<std::string>());
+  for (const std::string name : kValueOptions) {
+    known.add_options()((name == "count" ? name + ",n" : name).c_str(), po::value<std::string>());
+  }
+  for (const char* name : kFlagOptions) known.add_options()(name, "");
   std::vector<std::string> names = {"socket", "json", "help", "version"};
   names.insert(names.end(), std::begin(kValueOptions), std::end(kValueOptions));
+  names.insert(names.end(), std::begin(kFlagOptions), std::end(kFlagOptions));
 
   namespace style = po::command_line_style;
   po::parsed_options parsed(nullptr);

@@ -102,6 +102,11 @@ struct Config {
     std::string packed_folder;  // of packed weights; empty: none are kept
   } kernels;
 
+  struct Metrics {
+    std::string listen;              // address:port of the HTTP listener; empty: there is none
+    std::string reach = "loopback";  // the addresses it may have: loopback, any
+  } metrics;
+
   struct Shutdown {
     std::uint32_t drain_timeout_ms = 10'000;
   } shutdown;

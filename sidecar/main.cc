@@ -15,10 +15,12 @@
 #include "sidecar/base/memory.h"
 #include "sidecar/base/time.h"
 #include "sidecar/config.h"
+#include "sidecar/control/http.h"
 #include "sidecar/control/server.h"
 #include "sidecar/metrics_page.h"
 #include "sidecar/pipeline.h"
 #include "sidecar/services.h"
+#include "sidecar/statistics.h"
 
 namespace nacelle {
 namespace {
@@ -54,6 +56,9 @@ int serve(const sidecar::LoadedConfig& loaded) {
   auto pipeline = sidecar::Pipeline::start(config, *services);
   if (!pipeline) return failed(pipeline.error());
 
+  auto statistics = sidecar::StatisticsWriter::start((*pipeline)->statistics_source());
+  if (!statistics) return failed(statistics.error());
+
   const auto status = [&] {
     control::StatusReport report = (*pipeline)->report();
     report.version = sidecar::version();
@@ -70,8 +75,20 @@ int serve(const sidecar::LoadedConfig& loaded) {
       control::all_verbs({.status = status,
                           .options = loaded.options,
                           .metrics = [&] { return (*pipeline)->metrics(); },
-                          .trace = [&](std::uint64_t last) { return (*pipeline)->trace(last); }}));
+                          .trace = [&](std::uint64_t last) { return (*pipeline)->trace(last); },
+                          .watch = [&] { return (*statistics)->watch(); }}));
   if (!control) return failed(control.error());
+  std::unique_ptr<control::HttpServer> http;
+  if (!config.metrics.listen.empty()) {
+    auto started =
+        control::HttpServer::start({.listen = config.metrics.listen},
+                                   control::all_pages([&] { return (*pipeline)->metrics(); },
+                                                      [&] { return (*pipeline)->serving(); }));
+    if (!started) return failed(started.error());
+    http = *std::move(started);
+    base::log_info("metrics over HTTP",
+                   {{"listen", config.metrics.listen}, {"port", http->port()}});
+  }
 
   base::log_info("serving", {{"socket", config.socket},
                              {"control", config.control.socket},

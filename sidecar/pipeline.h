@@ -4,6 +4,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -13,6 +14,7 @@
 #include "sidecar/base/result.h"
 #include "sidecar/config.h"
 #include "sidecar/control/api.h"
+#include "sidecar/control/statistics.h"
 #include "sidecar/counters.h"
 #include "sidecar/executor.h"
 #include "sidecar/intake.h"
@@ -40,6 +42,11 @@ class Pipeline {
   [[nodiscard]] control::StatusReport report() const;
   // Everything that is counted, in Prometheus' text format (pipeline_metrics.cc).
   [[nodiscard]] std::string metrics() const;
+  // Whether requests are taken: not while it drains.
+  [[nodiscard]] bool serving() const { return !intake_->draining(); }
+  // Fills the statistics page (pipeline_statistics.cc); its intervals are from call to call. For
+  // one thread, and no longer than the pipeline lives.
+  [[nodiscard]] std::function<void(control::Statistics&)> statistics_source() const;
   // The last requests on their way through the stages.
   [[nodiscard]] control::TraceReport trace(std::uint64_t last) const;
 

@@ -25,7 +25,7 @@ extern const Command kMetrics{
     .arguments_max = 0,
     .summary = "print every metric in Prometheus' text format",
     .help =
-        "For a textfile collector or a script.\n"
+        "For a textfile collector or a script; the page that /metrics serves, when that is on.\n"
         "docs/METRICS.md says what each metric means. Clients choose their names, so on a\n"
         "terminal pipe this into a pager.",
     .run = run,

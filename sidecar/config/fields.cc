@@ -3,6 +3,7 @@
 namespace nacelle::config {
 namespace {
 
+constexpr std::string_view kReaches[] = {"loopback", "any"};
 constexpr std::string_view kPrecisions[] = {"auto", "fp32", "bf16"};
 
 }  // namespace
@@ -112,6 +113,15 @@ std::vector<Field> fields(Config& c) {
       {"kernels.packed_folder", "", Path{&c.kernels.packed_folder, true},
        "A folder that keeps weights as the kernels want them, so that a model that was loaded once "
        "is loaded faster, and sidecars on one machine share the memory. Empty: none are kept."},
+
+      {"metrics.listen", "", ListenAddress{&c.metrics.listen},
+       "Where /metrics, /healthz and /readyz are served over HTTP, such as 127.0.0.1:9464. Empty: "
+       "nowhere; nacellectl metrics needs no network."},
+      {"metrics.reach", "", Word{&c.metrics.reach, kReaches},
+       "The addresses that metrics.listen may have. loopback: only those that this machine (this "
+       "pod) alone can reach. any: all; whoever reaches it reads the names of services and "
+       "clients, "
+       "without a password."},
 
       {"shutdown.drain_timeout_ms", "ms", U32{&c.shutdown.drain_timeout_ms, 0, 3'600'000},
        "How long SIGTERM waits for requests in flight before it drops them."},

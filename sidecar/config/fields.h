@@ -35,6 +35,9 @@ struct Path {
   std::string* value;
   bool may_be_empty = false;
 };
+struct ListenAddress {  // 127.0.0.1:9464, or empty
+  std::string* value;
+};
 struct BackendName {
   std::string* value;
 };
@@ -58,7 +61,7 @@ struct Ids {
 struct Services {
   std::vector<Service>* value;
 };
-using Target = std::variant<SocketPath, Path, BackendName, Word, Whole<std::int32_t>,
+using Target = std::variant<SocketPath, Path, ListenAddress, BackendName, Word, Whole<std::int32_t>,
                             Whole<std::uint32_t>, Whole<std::uint64_t>, Level, Ids, Services>;
 
 struct Field {

@@ -6,6 +6,7 @@
 #include <limits>
 #include <optional>
 
+#include "sidecar/base/address.h"
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/check.h"
 #include "sidecar/base/utf8.h"
@@ -152,6 +153,14 @@ Refusal assign_ids(std::vector<std::uint32_t>& target, const std::vector<std::st
   return std::nullopt;
 }
 
+Refusal assign_address(std::string& target, const std::string& text) {
+  if (!text.empty() && !base::parse_address(text)) {
+    return "is not an IP address with a port; give one like 127.0.0.1:9464 or [::1]:9464";
+  }
+  target = text;
+  return std::nullopt;
+}
+
 // Sorts the prompts of a service, for an error that names it.
 Refusal check_prompts(Service& service) {
   const std::string of = "has for " + quoted(service.name) + " ";
@@ -273,6 +282,7 @@ Refusal try_assign(const Field& field, const Setting& setting) {
           [&](const Path& target) {
             return assign_path(*target.value, *text, kPathMax, target.may_be_empty);
           },
+          [&](const ListenAddress& target) { return assign_address(*target.value, *text); },
           [&](const BackendName& target) { return assign_backend(*target.value, *text); },
           [&](const Word& target) { return assign_word(target, *text); },
           [&](const Level& target) { return assign_level(*target.value, *text); },
@@ -324,6 +334,7 @@ std::string value_text(const Field& field) {
       Overloaded{
           [](const SocketPath& target) { return *target.value; },
           [](const Path& target) { return *target.value; },
+          [](const ListenAddress& target) { return *target.value; },
           [](const BackendName& target) { return *target.value; },
           [](const Word& target) { return *target.value; },
           [](const Level& target) { return std::string(kLevels[static_cast<int>(*target.value)]); },
@@ -355,6 +366,7 @@ std::string type_text(const Field& field) {
       Overloaded{
           [](const SocketPath&) { return std::string("path of a Unix socket"); },
           [](const Path&) { return std::string("path"); },
+          [](const ListenAddress&) { return std::string("place to listen at"); },
           [](const BackendName&) { return std::string("backend's name"); },
           [](const Word&) { return std::string("word"); },
           [](const Level&) { return std::string("word"); },
@@ -372,6 +384,7 @@ std::string bounds_text(const Field& field) {
           [](const Path& target) {
             return (target.may_be_empty ? "0 to " : "1 to ") + std::to_string(kPathMax) + " bytes";
           },
+          [](const ListenAddress&) { return std::string("127.0.0.1:9464, [::1]:9464, or empty"); },
           [](const BackendName&) { return std::string(); },
           [](const Word& target) { return words_text(target); },
           [](const Level&) { return std::string("debug, info, warn or error"); },

@@ -5,6 +5,8 @@
 //   api.h       verbs, reports, the client           (this file; all that ctl includes)
 //   reports.cc  the reports as JSON, each field named once
 //   wire.h      one line of JSON in, one out: limits, framing
+//   statistics.h    the page in shared memory that nacellectl top reads
+//   http.h      /metrics, /healthz, /readyz
 //   verbs.h     THE LIST of verbs and what answers them
 //   server.h    the socket, its permissions and its thread
 #pragma once
@@ -12,14 +14,17 @@
 #include <cstddef>
 #include <cstdint>
 #include <nlohmann/json_fwd.hpp>
+#include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "sidecar/base/fd.h"
 #include "sidecar/base/result.h"
 #include "sidecar/base/time.h"
 #include "sidecar/config.h"
+#include "sidecar/control/statistics.h"
 
 namespace nacelle::control {
 
@@ -32,6 +37,7 @@ inline constexpr std::string_view kConfig = "config";  // {"option": name}? -> {
 
 inline constexpr std::string_view kMetrics = "metrics";  // -> {"text": Prometheus' text format}
 inline constexpr std::string_view kTrace = "trace";      // {"last": count}? -> TraceReport
+inline constexpr std::string_view kWatch = "watch";      // -> {"version", "size"}, and a descriptor
 inline constexpr std::uint64_t kTraceDefault = 1000;     // requests, when it is not said
 
 // Where nacellectl looks when it is told nothing: the default of the option control.socket.
@@ -167,6 +173,28 @@ base::Result<StatusReport> status_from_json(const Json& json);
 base::Result<std::vector<ModelReport>> models_from_json(const Json& json);
 base::Result<std::vector<sidecar::Option>> options_from_json(const Json& json);
 
+// The sidecar's statistics page in this process.
+class StatisticsView {
+ public:
+  // Maps `fd`, a sealed memfd of a page. kVersionMismatch when it is something else.
+  static base::Result<StatisticsView> map(const base::Fd& fd);
+  StatisticsView(StatisticsView&& other) noexcept : page_(std::exchange(other.page_, {})) {}
+  StatisticsView& operator=(StatisticsView&& other) noexcept {
+    std::swap(page_, other.page_);
+    return *this;
+  }
+  StatisticsView(const StatisticsView&) = delete;
+  StatisticsView& operator=(const StatisticsView&) = delete;
+  ~StatisticsView();
+
+  // kUnavailable when its writer has died, or is stopped, in the middle of writing it.
+  [[nodiscard]] base::Result<Statistics> read() const;
+
+ private:
+  explicit StatisticsView(std::span<const std::byte> page) : page_(page) {}
+  std::span<const std::byte> page_;
+};
+
 // A connection to a sidecar's control socket. One thread at a time.
 class Client {
  public:
@@ -176,7 +204,8 @@ class Client {
 
   // Asks and waits for the answer. Errors are the sidecar's own, kSidecarGone when it hangs up, or
   // kVersionMismatch when the answer cannot be understood.
-  base::Result<Json> call(std::string_view verb, const Json& arguments);
+  // With `passed`, takes a descriptor that comes with the answer.
+  base::Result<Json> call(std::string_view verb, const Json& arguments, base::Fd* passed = nullptr);
 
   base::Result<StatusReport> status();
   base::Result<std::vector<ModelReport>> models();
@@ -184,6 +213,8 @@ class Client {
   base::Result<std::string> metrics();
   // The last `last` requests that the sidecar remembers.
   base::Result<TraceReport> trace(std::uint64_t last);
+  // The statistics page (statistics.h), mapped read-only; it is written for the next 10 s.
+  base::Result<StatisticsView> watch();
   // All options, or the one called `option` when it is not empty.
   base::Result<std::vector<sidecar::Option>> options(std::string_view option);
 

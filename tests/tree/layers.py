@@ -43,7 +43,8 @@ MODULES = (
             "sidecar/model")),
     # The operator's side.
     Module("sidecar/control",
-           ("sidecar/control/api.h", "sidecar/control/server.h", "sidecar/control/verbs.h"),
+           ("sidecar/control/api.h", "sidecar/control/http.h", "sidecar/control/server.h",
+            "sidecar/control/statistics.h", "sidecar/control/verbs.h"),
            (*BASE, "sidecar/files", "sidecar/config")),
     # The top of sidecar/: the nouns that move between the stages, and what the stages share.
     Module("sidecar", EVERY_HEADER,
@@ -62,15 +63,18 @@ MODULES = (
     Module("sidecar/pipeline", ("sidecar/pipeline.h",),
            (*STAGE, "sidecar/store", "sidecar/control", "sidecar/intake", "sidecar/scheduler",
             "sidecar/executor", "sidecar/replier", "sidecar/streamer")),
+    # Not a stage either: writes the page that nacellectl top reads.
+    Module("sidecar/statistics", ("sidecar/statistics.h",), (*BASE, "sidecar/control")),
     Module("sidecar/main", (),
-           (*BASE, "kernels", "sidecar", "sidecar/config", "sidecar/store", "sidecar/control",
+           (*BASE, "kernels", "sidecar", "sidecar/statistics", "sidecar/config", "sidecar/store", "sidecar/control",
             "sidecar/pipeline")),
     Module("ctl", (), (*BASE, "kernels", "sidecar/control", "sidecar/store", "sidecar/quantize")),
 )
 
 # Files of a module that do not carry its name.
 PART_OF = {
-    "sidecar/pipeline_metrics": "sidecar/pipeline",  # what the pipeline tells of itself
+    "sidecar/pipeline_metrics": "sidecar/pipeline",     # what the pipeline tells of itself,
+    "sidecar/pipeline_statistics": "sidecar/pipeline",  # and on the page in shared memory
     "sidecar/reception": "sidecar/intake",  # how intake meets clients,
     "sidecar/texts": "sidecar/intake",      # how it takes requests about texts:
     "sidecar/asked": "sidecar/intake",      # what they ask for,
@@ -80,7 +84,7 @@ PART_OF = {
 
 # Of a module's public headers, this one may see these only.
 NARROWED = {
-    ("ctl", "sidecar/control"): ("sidecar/control/api.h",),
+    ("ctl", "sidecar/control"): ("sidecar/control/api.h", "sidecar/control/statistics.h"),
 }
 
 # Tests and benchmarks look inside: they may include every header. Examples include what is installed.
