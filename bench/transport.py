@@ -459,7 +459,7 @@ class Bench:
                 print(made.line())
         if self.options.json:
             rows.write(self.options.json,
-                       self.rows + [made.row() | self.about for made in self.goals])
+                       self.rows + [made.row("transport") | self.about for made in self.goals])
 
 
 PARTS = {"two cores": Bench.two_cores, "one core": Bench.one_core, "open loop": Bench.open_loop,

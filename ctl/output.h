@@ -26,6 +26,8 @@ class Output {
   [[nodiscard]] bool wants_json() const { return json_; }
   void json(const nlohmann::json& document);
 
+  // As it is, for formats that programs read.
+  void verbatim(std::string_view text) { text_ += text; }
   void line(std::string_view text);
   void heading(std::string_view text);  // with an empty line before, unless it is the first
   // "  label      value", the values in one column.

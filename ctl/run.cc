@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <boost/program_options.hpp>
+#include <iterator>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -18,9 +19,14 @@ namespace po = boost::program_options;
 // How long a sidecar may take for one answer. It never waits for a model, so this is generous.
 constexpr int kTimeoutMs = 10'000;
 
+// Options of commands; a command says which of them it takes.
+constexpr const char* kValueOptions[] = {"last", "count", "interval"};  // -n: count
+constexpr const char* kFlagOptions[] = {"once"};
+
 struct Line {
-  std::vector<std::string> words;  // a command and its arguments
-  std::string socket;              // empty: not given
+  std::vector<std::string> words;                            // a command and its arguments
+  std::vector<std::pair<std::string, std::string>> options;  // of commands: name, value
+  std::string socket;                                        // empty: not given
   bool json = false;
   bool help = false;
   bool version = false;
@@ -98,7 +104,13 @@ Ran unknown_command(const std::vector<std::string>& words) {
 std::optional<std::string> parse(int argc, const char* const* argv, Line& line) {
   po::options_description known;
   known.add_options()("socket", po::value<std::string>())("json", "")("help,h", "")("version", "");
-  static const std::vector<std::string> kNames = {"socket", "json", "help", "version"};
+  for (const std::string name : kValueOptions) {
+    known.add_options()((name == "count" ? name + ",n" : name).c_str(), po::value<std::string>());
+  }
+  for (const char* name : kFlagOptions) known.add_options()(name, "");
+  std::vector<std::string> names = {"socket", "json", "help", "version"};
+  names.insert(names.end(), std::begin(kValueOptions), std::end(kValueOptions));
+  names.insert(names.end(), std::begin(kFlagOptions), std::end(kFlagOptions));
 
   namespace style = po::command_line_style;
   po::parsed_options parsed(nullptr);
@@ -115,16 +127,20 @@ std::optional<std::string> parse(int argc, const char* const* argv, Line& line) 
     if (option.string_key.empty()) {
       line.words.insert(line.words.end(), option.value.begin(), option.value.end());
     } else if (option.unregistered) {
-      const std::optional<std::string> near = base::suggest(option.string_key, kNames);
+      const std::optional<std::string> near = base::suggest(option.string_key, names);
       return "unknown option \"" + printable(option.original_tokens.front()) + "\"" +
              (near ? "; did you mean \"--" + *near + "\"?" : "; see nacellectl --help");
     } else if (option.string_key == "socket") {
       line.socket = option.value.front();
       if (line.socket.empty()) return "--socket is empty; give the path of the control socket";
-    } else {
+    } else if (option.string_key == "json" || option.string_key == "help" ||
+               option.string_key == "version") {
       line.json |= option.string_key == "json";
       line.help |= option.string_key == "help";
       line.version |= option.string_key == "version";
+    } else {
+      line.options.emplace_back(option.string_key,
+                                option.value.empty() ? std::string() : option.value.front());
     }
   }
   // "nacellectl help status" is what many try first.
@@ -196,6 +212,15 @@ Ran run(int argc, const char* const* argv, const char* socket_variable) {
     return usage_error(std::string(command->name) + " " + takes + ", and there is \"" +
                        printable(arguments.back()) + "\"");
   }
+  std::vector<std::string> options;
+  for (const auto& [name, value] : line.options) {
+    if (std::find(command->options.begin(), command->options.end(), name) ==
+        command->options.end()) {
+      return usage_error(std::string(command->name) + " takes no option \"--" + name + "\"");
+    }
+    options.push_back("--" + name + (value.empty() ? "" : "=" + value));
+  }
+  arguments.insert(arguments.end(), options.begin(), options.end());
   if (command->run_alone != nullptr) return do_alone(*command, arguments, line);
   const bool from_variable = socket_variable != nullptr && *socket_variable != '\0';
   const std::string socket = !line.socket.empty() ? line.socket

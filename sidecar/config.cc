@@ -4,6 +4,7 @@
 #include <map>
 #include <utility>
 
+#include "sidecar/base/address.h"
 #include "sidecar/base/check.h"
 #include "sidecar/base/file.h"
 #include "sidecar/config/environment.h"
@@ -46,6 +47,12 @@ void check_together(const Config& config, Problems& problems) {
   if (config.socket == config.control.socket) {
     problems.add("control.socket: " + config::quoted(config.control.socket) +
                  " is the data socket (option socket); give the two different paths");
+  }
+  const auto listen = base::parse_address(config.metrics.listen);
+  if (listen && !listen->loopback && config.metrics.reach != "any") {
+    problems.add("metrics.listen: " + config::quoted(config.metrics.listen) +
+                 " can be reached from other machines; give an address such as 127.0.0.1, or set "
+                 "metrics.reach to any");
   }
   // A text travels with 4 bytes that tell its size.
   if (config.limits.text_bytes_max + 4 > config.transport.request_arena_bytes) {

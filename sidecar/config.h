@@ -36,6 +36,24 @@ inline constexpr std::string_view kLongInputNames[] = {"truncate", "reject", "ch
 enum class ServicePrecision : std::uint8_t { kDefault, kAuto, kF32, kBf16 };
 inline constexpr std::string_view kServicePrecisionNames[] = {"default", "auto", "fp32", "bf16"};
 
+// What runs first when more waits than the device can do; classes that wait grow older and rise.
+enum class Priority : std::uint8_t { kHigh, kNormal, kLow, kIdle };
+inline constexpr std::string_view kPriorityNames[] = {"high", "normal", "low", "idle"};
+
+// How the requests of a service wait and run.
+struct ServicePolicy {
+  static constexpr std::uint32_t kUnlimited = UINT32_MAX;
+
+  std::uint32_t max_concurrent = kUnlimited;  // requests in batches at the same time
+  std::uint32_t max_queue_size = kUnlimited;  // requests that wait for that; may be 0
+  Priority priority = Priority::kNormal;
+  std::uint32_t weight = 1;             // its share beside others of its class
+  std::uint32_t deadline_ms = 0;        // of requests that name none; 0: scheduler's default
+  std::uint32_t latency_target_ms = 0;  // from arrival to answer; 0: none
+
+  bool operator==(const ServicePolicy&) const = default;
+};
+
 // What is put before texts that are embedded: "query: ".
 struct Prompt {
   std::string name;  // 1 to 63 bytes
@@ -51,6 +69,7 @@ struct Service {
   std::string prompt_default = {};   // the one for calls that name none; empty: no prompt
   LongInputDefault long_input = LongInputDefault::kTruncate;
   ServicePrecision precision = ServicePrecision::kDefault;
+  ServicePolicy policy = {};
 };
 
 struct Config {
@@ -87,8 +106,16 @@ struct Config {
     std::uint32_t windows_max = 128;  // per text, with chunk_mean
   } limits;
 
+  struct Admission {  // of services of low and idle priority
+    std::uint32_t memory_percent_max = 90;
+    std::uint32_t cpu_percent_max = 90;
+    std::uint32_t resume_margin_percent = 5;
+    std::uint32_t period_ms = 3000;
+  } admission;
+
   struct Scheduler {
-    std::uint32_t batch_tokens_max = 4096;
+    std::uint32_t batch_tokens_max = 0;  // 0: by memory, measured throughput and latency targets
+    std::uint32_t measure_ms = 300;      // of each service at load; 0: nothing is measured
     std::uint32_t max_delay_us = 0;
     std::uint32_t queue_requests_max = 1024;
     std::uint64_t queue_tokens_max = 1ULL << 20;
@@ -101,6 +128,11 @@ struct Config {
     std::string precision = "auto";
     std::string packed_folder;  // of packed weights; empty: none are kept
   } kernels;
+
+  struct Metrics {
+    std::string listen;              // address:port of the HTTP listener; empty: there is none
+    std::string reach = "loopback";  // the addresses it may have: loopback, any
+  } metrics;
 
   struct Shutdown {
     std::uint32_t drain_timeout_ms = 10'000;

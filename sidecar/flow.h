@@ -10,6 +10,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <vector>
 
@@ -17,15 +18,20 @@
 #include "sidecar/base/time.h"
 #include "sidecar/counters.h"
 #include "sidecar/model/model.h"
+#include "sidecar/stages.h"
 
 namespace nacelle::sidecar {
+
+struct Flight;  // the scheduler's: see schedule/flight.h
 
 // A client process as the stages see it: where its requests come from and its replies go to.
 struct ClientState {
   std::shared_ptr<shm::Connection> connection;
   base::Nanos connected_at = 0;
+  std::uint64_t memory_bytes = 0;  // of the regions
   std::uint32_t cursor = 0;  // intake's: where the next sweep begins, after one that was cut short
   ClientCounters counters;
+  std::shared_ptr<Account> account;  // never null once intake has admitted it
 };
 
 // How the numbers that a model computes for a text become the text's row.
@@ -65,16 +71,21 @@ struct Request {
   RowPlan plan;
   std::span<std::byte> reply;  // in the client's reply region: the row list (shm/layout.h)
 
+  StageTimes times;  // written by the stage that has it
+
   // How far it has come; written by the scheduler and the executor, one after the other.
-  std::uint32_t next = 0;           // the first window that no batch has held yet
-  base::Nanos started = 0;          // of its first batch; 0 before
-  base::Nanos compute = 0;          // time in batches
-  std::uint32_t batch_texts = 0;    // of the largest batch that held one of its texts
-  std::uint32_t batch_clients = 0;  // in that batch
+  std::uint32_t next = 0;             // the first window that no batch has held yet
+  base::Nanos started = 0;            // of its first batch; 0 before
+  base::Nanos compute = 0;            // time in batches
+  std::uint32_t batch_texts = 0;      // of the largest batch that held one of its texts
+  std::uint32_t batch_clients = 0;    // in that batch
+  std::optional<base::Error> failed;  // why it alone of its batch cannot be answered
   // Over the windows so far of the text whose windows are being computed: their rows, each times
   // its tokens, and the tokens.
   std::vector<double> sum;  // [the model's width], or empty
   double sum_weight = 0;
+  Flight* flight = nullptr;  // the scheduler's: the computation that answers it,
+  std::uint64_t order = 0;   // and its number, in the order of arrival
 
   [[nodiscard]] std::uint32_t windows() const {
     return static_cast<std::uint32_t>(offsets.size() - 1);
@@ -90,7 +101,7 @@ struct Request {
 
 // Some of a request's windows, in a batch.
 struct Slice {
-  Request* request = nullptr;  // in the queue still, or in Batch::finishing
+  Request* request = nullptr;  // the scheduler's, until finished() has heard of the batch
   std::uint32_t first = 0;
   std::uint32_t count = 0;  // of windows; those without tokens are skipped
 };
@@ -104,8 +115,7 @@ struct Batch {
   std::uint32_t tokens = 0;
   std::uint32_t texts = 0;    // windows with tokens: of most texts there is one
   std::uint32_t clients = 0;  // different ones
-  // Requests whose last texts are in this batch: answered when it is done.
-  std::vector<std::unique_ptr<Request>> finishing;
+  BatchTimes times;           // the executor's
 };
 
 // Pieces that a client asked for, and how far they have come.
@@ -125,6 +135,8 @@ struct StreamRequest {
 struct Outcome {
   std::unique_ptr<Request> request;
   base::Status status = base::ok();
+  // Not null: the request with the same answer that was computed, answered beside this one.
+  const Request* rows_of = nullptr;
 };
 
 }  // namespace nacelle::sidecar

@@ -46,6 +46,7 @@ void repeat(std::vector<std::byte>& bytes, std::span<std::byte> out) {
 void Intake::run() {
   Nanos last_work = base::now_ns();
   Nanos last_look = last_work;
+  looked_ = looked_before_ = last_work;
   bool worked = false;
   const Nanos yield_after = shm::calibrated_yield_ns();
   const std::uint32_t sweeps_per_clock = yield_after > 0 ? kSweepsPerClock : 1;
@@ -57,6 +58,7 @@ void Intake::run() {
       continue;
     }
     const Nanos now = base::now_ns();
+    looked_before_ = std::exchange(looked_, now);
     if (worked) last_work = now;
     worked = took_texts_ = false;
     if (now - last_look >= kSocketsEvery) {
@@ -65,7 +67,7 @@ void Intake::run() {
     }
     if (now - last_work >= spin_) {
       sleep(kSleepMax);
-      last_work = last_look = base::now_ns();
+      last_work = last_look = looked_ = looked_before_ = base::now_ns();
     } else if (now - last_work >= yield_after) {
       std::this_thread::yield();
     } else {
@@ -128,12 +130,12 @@ void Intake::handle(const std::shared_ptr<ClientState>& client, const shm::Submi
   // waits for it.
   took_texts_ = true;
   taking_.store(true, std::memory_order_seq_cst);
-  if (draining()) {
-    replier_.refuse(*client, submission, {Code::kSidecarGone, "the sidecar is shutting down"});
-  } else if (shm::streams(submission.op)) {
-    handle_stream(client, submission);
-  } else {
+  if (!shm::streams(submission.op)) {
     handle_texts(client, submission);
+  } else if (draining()) {
+    replier_.refuse(*client, submission, {Code::kSidecarGone, "the sidecar is shutting down"});
+  } else {
+    handle_stream(client, submission);
   }
   taking_.store(false, std::memory_order_seq_cst);
   taking_.notify_all();
@@ -258,15 +260,9 @@ void Intake::handle_stream(const std::shared_ptr<ClientState>& client,
   downstream_.stream({.client = client,
                       .slot = submission.slot,
                       .generation = submission.generation,
-                      .deadline = now + deadline_of(submission),
+                      .deadline = now + time_for(submission, config_.scheduler.deadline_default_ms),
                       .wanted = wanted,
                       .next_at = now});
-}
-
-// How long a request may take.
-Nanos Intake::deadline_of(const shm::Submission& submission) const {
-  return submission.deadline_us > 0 ? submission.deadline_us * base::kMicrosecond
-                                    : config_.scheduler.deadline_default_ms * base::kMillisecond;
 }
 
 }  // namespace nacelle::sidecar

@@ -34,6 +34,12 @@ struct Refused {
   std::uint32_t retry_after_us = 0;
 };
 
+// How long a request may take: what it says, else `default_ms`.
+inline base::Nanos time_for(const shm::Submission& submission, std::uint32_t default_ms) {
+  return submission.deadline_us > 0 ? submission.deadline_us * base::kMicrosecond
+                                    : default_ms * base::kMillisecond;
+}
+
 // What intake hands on to, wired by the pipeline.
 struct Downstream {
   std::function<Refused(std::unique_ptr<Request>)> submit;
@@ -79,13 +85,15 @@ class Intake {
   void handle_ping(ClientState& client, const shm::Submission& submission);
   void handle_describe(ClientState& client, const shm::Submission& submission);
   void handle_stream(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
-  [[nodiscard]] base::Nanos deadline_of(const shm::Submission& submission) const;
 
   // texts.cc: those about texts
   void handle_texts(const std::shared_ptr<ClientState>& client, const shm::Submission& submission);
   base::Result<std::unique_ptr<Request>> make_request(const std::shared_ptr<ClientState>& client,
                                                       const shm::Submission& submission,
                                                       const LoadedService& service);
+  base::Result<std::unique_ptr<Request>> try_request(const std::shared_ptr<ClientState>& client,
+                                                     const shm::Submission& submission,
+                                                     const LoadedService& service);
   base::Status tokenize(shm::Op op, const LoadedService& service, const Asked& asked,
                         std::span<const std::byte> list, std::uint32_t items, Request& request);
 
@@ -119,7 +127,12 @@ class Intake {
   std::atomic<bool> draining_{false};
   // run()'s thread is between looking at draining_ and handing a request on.
   std::atomic<bool> taking_{false};
-  bool took_texts_ = false;          // since run() last looked at the clock
+  bool took_texts_ = false;  // since run() last looked at the clock
+  // When run() looked at the clock before its last whole sweep, and before this one: what a sweep
+  // finds was published after the earlier of the two.
+  base::Nanos looked_before_ = 0;
+  base::Nanos looked_ = 0;
+  base::Nanos taken_ = 0;            // the request about texts at hand
   base::Nanos accept_again_at_ = 0;  // not 0: out of descriptors, the listener is not watched
   std::vector<Guest> guests_;
   Relay relay_;

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/base/log.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -12,9 +13,6 @@ namespace {
 using base::Code;
 using base::Error;
 using base::Nanos;
-
-constexpr std::uint32_t kRetryMinUs = 1'000;
-constexpr std::uint32_t kRetryMaxUs = 1'000'000;
 
 // Tells the client to come back: there may be another sidecar by then.
 Error shutting_down() { return {Code::kSidecarGone, "the sidecar is shutting down"}; }
@@ -24,11 +22,27 @@ bool given_up(const Request& request) {
   return connection.closed() || connection.cancelled(request.slot, request.generation);
 }
 
-SchedulerLimits limits_of(const Config& config) {
-  return {.batch_tokens_max = config.scheduler.batch_tokens_max,
+SchedulerLimits limits_of(const Config& config, const Services& services) {
+  return {.batch_tokens_max = config.scheduler.batch_tokens_max > 0
+                                  ? config.scheduler.batch_tokens_max
+                                  : services.batch_tokens_max(),
           .max_delay = config.scheduler.max_delay_us * base::kMicrosecond,
           .queue_requests_max = config.scheduler.queue_requests_max,
           .queue_tokens_max = config.scheduler.queue_tokens_max};
+}
+
+std::vector<ServiceLimits> limits_of(const Services& services) {
+  std::vector<ServiceLimits> limits;
+  for (std::size_t i = 0; i < services.size(); ++i) {
+    const ServicePolicy& policy = services.at(i).policy;
+    limits.push_back({.name = services.at(i).name,
+                      .max_concurrent = policy.max_concurrent,
+                      .max_queue_size = policy.max_queue_size,
+                      .priority = static_cast<std::uint32_t>(policy.priority),
+                      .weight = policy.weight,
+                      .latency_target = policy.latency_target_ms * base::kMillisecond});
+  }
+  return limits;
 }
 
 }  // namespace
@@ -38,7 +52,11 @@ Pipeline::Pipeline(const Config& config, Services& services)
       replier_(services, counters_),
       windows_max_(config.limits.windows_max),
       executor_(services, counters_),
-      scheduler_(limits_of(config)) {}
+      scheduler_(limits_of(config, services), limits_of(services)),
+      gate_(config.admission) {
+  counters_.batch_tokens_max.set(limits_of(config, services).batch_tokens_max);
+  counters_.trace = &trace_;
+}
 
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
@@ -64,23 +82,23 @@ Refused Pipeline::submit(std::unique_ptr<Request> request) {
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return {std::move(request), shutting_down(), 0};
-    refused.request = scheduler_.add(std::move(request));
-    if (refused.request) {
-      refused.why = {Code::kBusy,
-                     "the queue is full (scheduler.queue_requests_max, "
-                     "scheduler.queue_tokens_max): try again later"};
-      refused.retry_after_us = retry_after_us();
+    const Priority priority = services_.at(request->service).policy.priority;
+    if (auto why = gate_.refuses(priority, request->arrived)) {
+      return {std::move(request), *std::move(why), gate_.retry_after_us(base::now_ns())};
     }
+    Refusal refusal = scheduler_.add(std::move(request));
+    refused = {std::move(refusal.request), std::move(refusal.why),
+               static_cast<std::uint32_t>(refusal.retry_after / base::kMicrosecond)};
   }
   if (!refused.request) work_.notify_one();
   return refused;
 }
 
-// When the queue that is there now should be half done. Under the mutex.
-std::uint32_t Pipeline::retry_after_us() const {
-  const double us = static_cast<double>(scheduler_.queued_tokens()) * token_ns_ / 2000;
-  return static_cast<std::uint32_t>(
-      std::clamp<double>(us, double{kRetryMinUs}, double{kRetryMaxUs}));
+void Pipeline::observe(const Pressure& pressure) {
+  const std::lock_guard lock(mutex_);
+  if (!gate_.observe(pressure, base::now_ns())) return;
+  base::log_info(gate_.closed() ? "refusing work of low priority" : "taking all work again",
+                 {{"seen", gate_.text()}});
 }
 
 // The second thread: asks the scheduler what to do and does it, until stop().
@@ -113,25 +131,13 @@ void Pipeline::run_batch(Batch batch) {
   const base::Status status = executor_.run(batch);
   const Nanos end = base::now_ns();
   std::vector<Outcome> outcomes;
-  outcomes.reserve(batch.finishing.size() + 1);
-  for (auto& request : batch.finishing) {
-    // What was computed after its deadline is an answer too late.
-    base::Status ended =
-        request->deadline > end
-            ? status
-            : Error{Code::kDeadlineExceeded, "the deadline passed while the request ran"};
-    outcomes.push_back({std::move(request), std::move(ended)});
-  }
   {
     const std::lock_guard lock(mutex_);
-    const double token_ns = static_cast<double>(end - start) / std::max(batch.tokens, 1U);
-    token_ns_ += (token_ns - token_ns_) / 8;
-    // The last request of a failed batch may have more texts in the queue: they fail with it.
-    if (!status) {
-      if (auto rest = scheduler_.remove(batch.slices.back().request)) {
-        outcomes.push_back({std::move(rest), status});
-      }
-    }
+    outcomes = scheduler_.finished(batch, status, end - start, end, given_up);
+  }
+  // Before any is answered: then a client may give back the memory that is copied from.
+  for (const Outcome& outcome : outcomes) {
+    if (outcome.rows_of) copy_rows(*outcome.rows_of, *outcome.request);
   }
   replier_.reply(std::move(outcomes));
 }
@@ -143,7 +149,7 @@ std::size_t Pipeline::drain(Nanos timeout) {
   {
     std::unique_lock lock(mutex_);
     idle_.wait_for(lock, std::chrono::nanoseconds(deadline - base::now_ns()),
-                   [this] { return !running_ && scheduler_.queued_requests() == 0; });
+                   [this] { return !running_ && scheduler_.held_requests() == 0; });
     stopping_ = true;  // submit() refuses from here on: what is queued now is all there will be
   }
   work_.notify_all();
@@ -175,6 +181,11 @@ void Pipeline::stop() {
 control::StatusReport Pipeline::report() const {
   control::StatusReport report;
   report.state = intake_->draining() ? "draining" : "serving";
+  {
+    const std::lock_guard lock(mutex_);
+    report.queued_requests = scheduler_.queued_requests();
+    report.queued_tokens = scheduler_.queued_tokens();
+  }
   report.totals = {.requests = counters_.requests.get(),
                    .texts = counters_.texts.get(),
                    .tokens = counters_.tokens.get(),

@@ -4,15 +4,18 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <memory>
 #include <mutex>
 #include <optional>
 #include <string>
 #include <thread>
 
+#include "sidecar/admission.h"
 #include "sidecar/base/result.h"
 #include "sidecar/config.h"
 #include "sidecar/control/api.h"
+#include "sidecar/control/statistics.h"
 #include "sidecar/counters.h"
 #include "sidecar/executor.h"
 #include "sidecar/intake.h"
@@ -20,6 +23,7 @@
 #include "sidecar/scheduler.h"
 #include "sidecar/services.h"
 #include "sidecar/streamer.h"
+#include "sidecar/trace.h"
 
 namespace nacelle::sidecar {
 
@@ -35,18 +39,30 @@ class Pipeline {
   // queued after `timeout` are answered with kSidecarGone. Returns how many those were.
   std::size_t drain(base::Nanos timeout);
 
+  // Any thread: how short memory and CPU are now, for what is admitted from here on.
+  void observe(const Pressure& pressure);
+
   // Counts, services and clients; the process's own facts are the caller's to add.
   [[nodiscard]] control::StatusReport report() const;
+  // Everything that is counted, in Prometheus' text format (pipeline_metrics.cc).
+  [[nodiscard]] std::string metrics() const;
+  // Whether requests are taken: not while it drains.
+  [[nodiscard]] bool serving() const { return !intake_->draining(); }
+  // Fills the statistics page (pipeline_statistics.cc); its intervals are from call to call. For
+  // one thread, and no longer than the pipeline lives.
+  [[nodiscard]] std::function<void(control::Statistics&)> statistics_source() const;
+  // The last requests on their way through the stages.
+  [[nodiscard]] control::TraceReport trace(std::uint64_t last) const;
 
  private:
   Pipeline(const Config& config, Services& services);
   Refused submit(std::unique_ptr<Request> request);
   void execute();
   void run_batch(Batch batch);
-  [[nodiscard]] std::uint32_t retry_after_us() const;
   void stop();
 
   Services& services_;
+  Trace trace_;
   Counters counters_;
   Replier replier_;
   const std::uint32_t windows_max_;  // for report()
@@ -58,9 +74,9 @@ class Pipeline {
   std::condition_variable work_;
   std::condition_variable idle_;
   Scheduler scheduler_;
+  AdmissionGate gate_;
   bool running_ = false;  // a batch is on the device
   bool stopping_ = false;
-  double token_ns_ = 20'000;  // device time per token, smoothed: for retry hints only
 
   std::thread intake_thread_;
   std::thread execute_thread_;

@@ -55,10 +55,15 @@ shm::Geometry geometry_of(const Config& config) {
           .stream_ring_size = std::bit_ceil(config.transport.stream_ring_bytes)};
 }
 
-shm::Limits limits_of(const Config& config) {
+// Clients bound their own waiting by the default deadline, whatever the service: the longest.
+shm::Limits limits_of(const Config& config, const Services& services) {
+  std::uint32_t deadline_ms = config.scheduler.deadline_default_ms;
+  for (std::size_t i = 0; i < services.size(); ++i) {
+    deadline_ms = std::max(deadline_ms, services.at(i).policy.deadline_ms);
+  }
   return {.items_max = config.limits.items_max,
           .text_bytes_max = static_cast<std::uint32_t>(config.limits.text_bytes_max),
-          .deadline_default_us = config.scheduler.deadline_default_ms * 1000U};
+          .deadline_default_us = deadline_ms * 1000U};
 }
 
 }  // namespace
@@ -302,13 +307,16 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   base::Fd far_end(ends[1]);
   base::Result<std::shared_ptr<shm::Connection>> connection =
       shm::Connection::open(std::move(carried ? near_end : guest.socket), guest.peer, hello,
-                            geometry_of(config_), limits_of(config_), epoch_, next_id_);
+                            geometry_of(config_), limits_of(config_, services_), epoch_, next_id_);
   if (!connection) return connection.error();
   if (carried) (*connection)->set_process(shm::process_of(guest.socket.get()));
   ++next_id_;
   auto client = std::make_shared<ClientState>();
   client->connection = *std::move(connection);
   client->connected_at = base::now_ns();
+  const shm::Geometry geometry = geometry_of(config_);
+  client->memory_bytes = geometry.request_region_size() + geometry.reply_region_size();
+  client->account = counters_.accounts.open(client->connection->name(), guest.peer.uid);
   holding_memory_.push_back(client);
   // One whose death or doorbell would go unnoticed is let go: it sees the hang-up and comes back.
   base::Status watched = watch(client->connection->socket(), EPOLLIN | EPOLLRDHUP);

@@ -1,6 +1,9 @@
 #include "sidecar/replier.h"
 
 #include <algorithm>
+#include <new>
+
+#include "sidecar/observe.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -10,6 +13,19 @@ using base::Code;
 std::uint32_t microseconds(base::Nanos time) {
   return static_cast<std::uint32_t>(
       std::clamp<base::Nanos>(time / base::kMicrosecond, 0, UINT32_MAX));
+}
+
+// Room for `size` in all; false when there is no memory for it. Grows by halves at least, so that
+// many small requests for room stay cheap.
+template <typename T>
+bool reserve(std::vector<T>& list, std::size_t size) {
+  if (size <= list.capacity()) return true;
+  try {
+    list.reserve(std::max(size, list.capacity() + list.capacity() / 2));
+  } catch (const std::bad_alloc&) {
+    return false;
+  }
+  return true;
 }
 
 }  // namespace
@@ -27,6 +43,7 @@ Replier::~Replier() {
 }
 
 void Replier::count(const base::Error& error) {
+  counters_.refused[static_cast<std::size_t>(error.code)].add();
   switch (error.code) {
     case Code::kBusy:
       counters_.busy.add();
@@ -66,10 +83,21 @@ shm::Waiter Replier::publish(const Outcome& outcome) {
 
 void Replier::reply(std::vector<Outcome>&& outcomes) {
   std::vector<Sleeper> sleepers;
+  const bool has_room = reserve(sleepers, outcomes.size());
+  const base::Nanos ended = base::now_ns();
   for (Outcome& outcome : outcomes) {
+    Request& request = *outcome.request;
+    // Before it is published: afterwards the client may already ask the next.
+    const base::Nanos replied = base::now_ns();
     if (const shm::Waiter waiter = publish(outcome)) {
-      sleepers.push_back({outcome.request->client, waiter});
+      if (has_room) {
+        sleepers.push_back({request.client, waiter});
+      } else {
+        request.client->connection->wake(waiter);
+      }
     }
+    observe_reply(request, outcome.status, ended, replied, counters_,
+                  services_.at(request.service).counters);
   }
   wake(std::move(sleepers));
 }
@@ -77,6 +105,10 @@ void Replier::reply(std::vector<Outcome>&& outcomes) {
 void Replier::refuse(ClientState& client, const shm::Submission& submission,
                      const base::Error& error, std::uint32_t retry_after_us) {
   count(error);
+  client.account->errors.add();
+  if (about_texts(submission.op) && submission.service < services_.size()) {
+    services_.at(submission.service).counters.ended[static_cast<std::size_t>(error.code)].add();
+  }
   if (const shm::Waiter waiter = client.connection->complete_error(
           submission.slot, submission.generation, error, retry_after_us)) {
     client.connection->wake(waiter);
@@ -101,12 +133,16 @@ void Replier::end_stream(ClientState& client, std::uint32_t slot, std::uint64_t 
 }
 
 void Replier::wake(std::vector<Sleeper> sleepers) {
-  const std::size_t direct = std::min(sleepers.size(), kDirectWakes);
+  std::size_t direct = std::min(sleepers.size(), kDirectWakes);
   if (sleepers.size() > direct) {
     const std::lock_guard lock(mutex_);
-    to_wake_.insert(to_wake_.end(), sleepers.begin() + static_cast<std::ptrdiff_t>(direct),
-                    sleepers.end());
-    work_.notify_one();
+    if (reserve(to_wake_, to_wake_.size() + sleepers.size() - direct)) {
+      to_wake_.insert(to_wake_.end(), sleepers.begin() + static_cast<std::ptrdiff_t>(direct),
+                      sleepers.end());
+      work_.notify_one();
+    } else {
+      direct = sleepers.size();
+    }
   }
   for (std::size_t i = 0; i < direct; ++i) sleepers[i].wake();
 }

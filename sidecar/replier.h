@@ -1,7 +1,8 @@
 // The last stage: publishes replies and wakes the clients that sleep on them.
 //
 // A wake costs its caller 11 to 17 µs, so a batch's replies are all published before anyone is
-// woken, and beyond the first few the wakes go to a thread of their own.
+// woken, and beyond the first few the wakes go to a thread of their own. Without memory to hand
+// them over, the thread that replies wakes them all itself: late is better than never.
 #pragma once
 
 #include <condition_variable>

@@ -1,153 +1,393 @@
+// The events, and what they change; which batch is made is in choice.cc.
 #include "sidecar/scheduler.h"
 
 #include <algorithm>
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/schedule/split.h"
 
 namespace nacelle::sidecar {
 namespace {
 
 using base::Code;
 using base::Error;
+using base::Nanos;
 
-template <typename Other>  // a Request, or a Batch
-bool runs_with(const Request& a, const Other& b) {
-  return a.service == b.service && a.task == b.task && a.raw == b.raw;
-}
+constexpr Nanos kRetryMin = base::kMillisecond;
+constexpr Nanos kRetryMax = base::kSecond;
 
 // Tokens of the windows that no batch has held yet.
 std::uint64_t tokens_left(const Request& request) {
   return request.offsets.back() - request.offsets[request.next];
 }
 
+Error expired(const char* when) {
+  return {Code::kDeadlineExceeded, std::string("the deadline passed while the request ") + when};
+}
+Error gave_up() { return {Code::kCancelled, "the client gave the request up"}; }
+
 }  // namespace
 
-std::unique_ptr<Request> Scheduler::add(std::unique_ptr<Request> request) {
+Scheduler::Scheduler(const SchedulerLimits& limits, std::vector<ServiceLimits> services)
+    : limits_(limits), batch_tokens_(limits.batch_tokens_max), shares_(limits.burst) {
+  for (ServiceLimits& service : services) {
+    CHECK(service.max_concurrent > 0 && service.weight > 0);
+    CHECK(service.priority < kPriorityClasses);
+    services_.push_back({.limits = std::move(service)});
+  }
+}
+
+Scheduler::Service& Scheduler::service(std::size_t index) {
+  if (index >= services_.size()) services_.resize(index + 1);
+  return services_[index];
+}
+
+std::uint32_t Scheduler::running(std::size_t service) const {
+  return service < services_.size() ? services_[service].running : 0;
+}
+
+std::uint32_t Scheduler::waiting(std::size_t service) const {
+  return service < services_.size() ? services_[service].waiting : 0;
+}
+
+Lane& Scheduler::lane(const Request& request) {
+  const std::size_t index = Lane::index_of(request);
+  if (index >= lanes_.size()) lanes_.resize(index + 1);
+  std::unique_ptr<Lane>& lane = lanes_[index];
+  if (!lane) {
+    lane = std::make_unique<Lane>();
+    lane->service = request.service;
+    lane->task = request.task;
+    lane->raw = request.raw;
+    lane->index = index;
+  }
+  return *lane;
+}
+
+Line& Scheduler::line(Sharer& client, Lane& lane) {
+  if (lane.index >= client.lines.size()) client.lines.resize(lane.index + 1);
+  std::unique_ptr<Line>& line = client.lines[lane.index];
+  if (!line) {
+    line = std::make_unique<Line>();
+    line->client = &client;
+    line->lane = &lane;
+  }
+  return *line;
+}
+
+void Scheduler::set_batch_tokens(std::uint32_t tokens) {
+  batch_tokens_ = std::clamp(tokens, 1U, limits_.batch_tokens_max);
+}
+
+// When what is queued now should be half done.
+Nanos Scheduler::retry_after() const {
+  double ns = 0;
+  for (const auto& lane : lanes_) {
+    if (lane) ns += lane->cost.token_ns() * static_cast<double>(lane->tokens) / 2;
+  }
+  return std::clamp(static_cast<Nanos>(std::min(ns, 1e18)), kRetryMin, kRetryMax);
+}
+
+// The limit that one more request, which must wait for a batch of its own, would break.
+std::optional<std::string> Scheduler::full(const Service& service, std::uint64_t tokens) const {
+  if (queued_tokens_ > 0 && queued_tokens_ + tokens > limits_.queue_tokens_max) {
+    return "the queue is full (scheduler.queue_tokens_max = " +
+           std::to_string(limits_.queue_tokens_max) + ")";
+  }
+  const ServiceLimits& limits = service.limits;
+  if (limits.max_queue_size == kNoLimit) return std::nullopt;
+  const std::uint64_t room =
+      limits.max_concurrent == kNoLimit ? 0 : limits.max_concurrent - service.running;
+  if (service.waiting < room + limits.max_queue_size) return std::nullopt;
+  return "the queue of the service is full (services." + limits.name +
+         ".max_queue_size = " + std::to_string(limits.max_queue_size) + ", max_concurrent = " +
+         (limits.max_concurrent == kNoLimit ? "unlimited" : std::to_string(limits.max_concurrent)) +
+         ")";
+}
+
+Refusal Scheduler::add(std::unique_ptr<Request> request) {
   const std::uint64_t tokens = tokens_left(*request);
   CHECK(tokens > 0);
-  const bool room = queue_.size() < limits_.queue_requests_max &&
-                    (queue_.empty() || queued_tokens_ + tokens <= limits_.queue_tokens_max);
-  if (!room) return request;
+  Service& service = this->service(request->service);
+  const std::uint64_t key = answer_key(*request);
+  Flight* same = table_.find(key, *request);
+  std::optional<std::string> limit;
+  if (queued_ >= limits_.queue_requests_max) {
+    limit = "the queue is full (scheduler.queue_requests_max = " +
+            std::to_string(limits_.queue_requests_max) + ")";
+  } else if (!same) {
+    limit = full(service, tokens);
+  }
+  if (limit) {
+    ++counts_.busy;
+    return {std::move(request), {Code::kBusy, *limit + ": try again later"}, retry_after()};
+  }
+
+  request->order = ++counts_.taken;
+  ++held_;
+  ++queued_;
+  deadlines_.add(*request);
+  Sharer& client = shares_.sharer(request->client);
+  ++client.requests;
+  shares_.came(client, service.limits.priority, request->arrived);
+  if (same) {
+    ++counts_.shared;
+    request->flight = same;
+    // One copy of the tokens is enough.
+    request->ids = request->types = request->offsets = request->first_windows = {};
+    same->followers.push_back(std::move(request));
+    return {};
+  }
+
+  Lane& lane = this->lane(*request);
+  lane.arrivals.arrived(request->arrived);
+  flights_.push_back(std::make_unique<Flight>());
+  Flight& flight = *flights_.back();
+  flight.place = flights_.size() - 1;
+  flight.key = key;
+  flight.leader = std::move(request);
+  flight.leader->flight = &flight;
+  table_.add(flight);
+  ++service.waiting;
+  lane.tokens += tokens;
   queued_tokens_ += tokens;
-  queue_.push_back(std::move(request));
-  return nullptr;
+  lane.push_back(line(client, lane), flight);
+  return {};
 }
 
-void Scheduler::drop(std::size_t index, Error why, std::vector<Outcome>& dropped) {
-  const auto place = queue_.begin() + static_cast<std::ptrdiff_t>(index);
-  queued_tokens_ -= tokens_left(**place);
-  dropped.push_back({std::move(*place), std::move(why)});
-  queue_.erase(place);
+// What every request does when it leaves.
+std::unique_ptr<Request> Scheduler::let_go(std::unique_ptr<Request> request) {
+  deadlines_.remove(*request);
+  --held_;
+  --shares_.sharer(request->client).requests;
+  request->flight = nullptr;
+  return request;
 }
 
-void Scheduler::drop_expired(base::Nanos now, std::vector<Outcome>& dropped) {
-  const auto live = std::stable_partition(
-      queue_.begin(), queue_.end(), [now](const auto& request) { return request->deadline > now; });
-  for (auto expired = live; expired != queue_.end(); ++expired) {
-    queued_tokens_ -= tokens_left(**expired);
-    dropped.push_back({std::move(*expired), Error{Code::kDeadlineExceeded,
-                                                  "the deadline passed while the request waited"}});
-  }
-  queue_.erase(live, queue_.end());
-}
-
-std::uint64_t Scheduler::waiting_tokens(const Request& like) const {
-  std::uint64_t tokens = 0;
-  for (const auto& request : queue_) {
-    if (runs_with(*request, like)) tokens += tokens_left(*request);
-  }
-  return tokens;
-}
-
-// Puts as many of the request's next windows into the batch as fit. True when none are left.
-bool Scheduler::add_slice(Request& request, Batch& batch) {
-  Slice slice{&request, request.next, 0};
-  std::uint32_t texts = 0;
-  while (request.next < request.windows()) {
-    const std::uint32_t tokens = request.tokens(request.next);
-    // The first window of a batch always fits: the limit is checked against every model at start.
-    if (tokens > 0 && batch.texts + texts > 0 && batch.tokens + tokens > limits_.batch_tokens_max) {
-      break;
-    }
-    batch.tokens += tokens;
+// Forgets a flight; its leader comes back. It has no followers any more.
+std::unique_ptr<Request> Scheduler::end(Flight& flight) {
+  CHECK(flight.followers.empty());
+  std::unique_ptr<Request> leader = std::move(flight.leader);
+  Service& service = this->service(leader->service);
+  --(flight.started ? service.running : service.waiting);
+  if (flight.line) {
+    const std::uint64_t tokens = tokens_left(*leader);
+    flight.line->lane->tokens -= tokens;
     queued_tokens_ -= tokens;
-    texts += tokens > 0 ? 1 : 0;
-    ++request.next;
+    --queued_;
+    flight.line->lane->remove(flight);
   }
-  slice.count = request.next - slice.first;
-  batch.texts += texts;
-  if (texts > 0) batch.slices.push_back(slice);
-  return request.next == request.windows();
+  for (Batch& batch : retries_) {
+    std::erase_if(batch.slices, [&](const Slice& slice) { return slice.request == leader.get(); });
+  }
+  table_.remove(flight);
+  const std::size_t place = flight.place;
+  std::swap(flights_[place], flights_.back());
+  flights_[place]->place = place;
+  flights_.pop_back();
+  return let_go(std::move(leader));
 }
 
-Decision Scheduler::next(base::Nanos now, const std::function<bool(const Request&)>& given_up) {
-  Decision decision;
-  drop_expired(now, decision.dropped);
-  if (queue_.empty()) return decision;
-
-  const Request& oldest = *queue_.front();
-  // A request that has begun does not wait again: its first batch has paid the delay.
-  const base::Nanos company_until = oldest.arrived + limits_.max_delay;
-  if (limits_.max_delay > 0 && oldest.started == 0 && now < company_until &&
-      waiting_tokens(oldest) < limits_.batch_tokens_max) {
-    base::Nanos first_deadline = base::kNever;
-    for (const auto& request : queue_) first_deadline = std::min(first_deadline, request->deadline);
-    decision.wake_at = std::min(company_until, first_deadline);
-    return decision;
-  }
-
-  Batch batch;
-  std::vector<const ClientState*> clients;
-  bool begun = false;
-  for (std::size_t i = 0; i < queue_.size();) {
-    Request& request = *queue_[i];
-    if (begun && !runs_with(request, batch)) {
-      ++i;
+// The flight's leader leaves, and the first follower that is still interested takes its place.
+void Scheduler::replace_leader(Flight& flight, Error why, const GivenUp& given_up,
+                               std::vector<Outcome>& left) {
+  while (!flight.followers.empty()) {
+    std::unique_ptr<Request> next = std::move(flight.followers.front());
+    flight.followers.erase(flight.followers.begin());
+    --queued_;
+    if (given_up(*next)) {
+      ++counts_.cancelled;
+      left.push_back({let_go(std::move(next)), gave_up()});
       continue;
     }
-    if (given_up(request)) {
-      drop(i, Error{Code::kCancelled, "the client gave the request up"}, decision.dropped);
-      continue;
-    }
-    batch.service = request.service;
-    batch.task = request.task;
-    batch.raw = request.raw;
-    begun = true;
-    const std::size_t slices = batch.slices.size();
-    const bool finished = add_slice(request, batch);
-    if (batch.slices.size() > slices) {
-      if (request.started == 0) request.started = now;
-      if (std::find(clients.begin(), clients.end(), request.client.get()) == clients.end()) {
-        clients.push_back(request.client.get());
+    std::unique_ptr<Request> last = succeed(flight, std::move(next));
+    for (Batch& batch : retries_) {
+      for (Slice& slice : batch.slices) {
+        if (slice.request == last.get()) slice.request = flight.leader.get();
       }
     }
-    if (!finished) break;  // the budget is used up
-    batch.finishing.push_back(std::move(queue_[i]));
-    queue_.erase(queue_.begin() + static_cast<std::ptrdiff_t>(i));
+    if (flight.line) {
+      Lane& lane = *flight.line->lane;
+      lane.remove(flight);
+      lane.insert(line(shares_.sharer(flight.leader->client), lane), flight);
+    }
+    left.push_back({let_go(std::move(last)), std::move(why)});
+    return;
   }
-  batch.clients = static_cast<std::uint32_t>(clients.size());
-  if (begun) decision.batch = std::move(batch);
+  left.push_back({end(flight), std::move(why)});
+}
+
+void Scheduler::drop_expired(Nanos now, const GivenUp& given_up, std::vector<Outcome>& dropped) {
+  while (Request* request = deadlines_.passed(now)) {
+    ++counts_.expired;
+    Flight& flight = *request->flight;
+    if (flight.leader.get() == request) {
+      replace_leader(flight, expired("waited"), given_up, dropped);
+      continue;
+    }
+    const auto place = std::find_if(flight.followers.begin(), flight.followers.end(),
+                                    [&](const auto& other) { return other.get() == request; });
+    CHECK(place != flight.followers.end());
+    std::unique_ptr<Request> gone = std::move(*place);
+    flight.followers.erase(place);
+    --queued_;
+    dropped.push_back({let_go(std::move(gone)), expired("waited")});
+  }
+}
+
+void Scheduler::drop_given_up(Flight& flight, const GivenUp& given_up,
+                              std::vector<Outcome>& dropped) {
+  ++counts_.cancelled;
+  replace_leader(flight, gave_up(), given_up, dropped);
+}
+
+Decision Scheduler::next(Nanos now, const GivenUp& given_up) {
+  CHECK(!running_);
+  Decision decision;
+  drop_expired(now, given_up, decision.dropped);
+  decision.batch = retry(given_up, decision.dropped);
+  while (!decision.batch) {
+    const Choice choice = choose(now);
+    if (!choice.line) {
+      decision.wake_at = choice.wake_at;
+      if (held_ > 0) decision.wake_at = std::min(decision.wake_at, deadlines_.first());
+      return decision;
+    }
+    classes_waiting_ = choice.classes;
+    // Nothing, when everybody who could have run has given up; then there are fewer to choose from.
+    decision.batch = fill(*choice.line, now, given_up, decision.dropped);
+  }
+  running_ = true;
   return decision;
 }
 
-std::unique_ptr<Request> Scheduler::remove(const Request* request) {
-  const auto place = std::find_if(queue_.begin(), queue_.end(), [request](const auto& queued) {
-    return queued.get() == request;
-  });
-  if (place == queue_.end()) return nullptr;
-  queued_tokens_ -= tokens_left(**place);
-  std::unique_ptr<Request> removed = std::move(*place);
-  queue_.erase(place);
-  return removed;
+// The next part of a batch that was too large, without those who have left.
+std::optional<Batch> Scheduler::retry(const GivenUp& given_up, std::vector<Outcome>& dropped) {
+  while (!retries_.empty()) {
+    // Whoever leaves changes the slices: look again from the start.
+    const std::vector<Slice>& slices = retries_.front().slices;
+    for (std::size_t i = 0; i < slices.size();) {
+      Flight& flight = *slices[i].request->flight;
+      if (given_up(*flight.leader)) {
+        drop_given_up(flight, given_up, dropped);
+        i = 0;
+      } else {
+        ++i;
+      }
+    }
+    Batch batch = std::move(retries_.front());
+    retries_.pop_front();
+    recount(batch);
+    if (batch.tokens > batch_tokens_ && batch.texts > 1) {  // there is less memory now
+      auto [first, second] = split(batch);
+      retries_.push_front(std::move(second));
+      retries_.push_front(std::move(first));
+    } else if (batch.texts > 0) {
+      ++counts_.retried;
+      classes_waiting_ = 0;
+      for (const auto& lane : lanes_) {
+        if (lane && !lane->lines.empty()) {
+          classes_waiting_ |= 1U << services_[lane->service].limits.priority;
+        }
+      }
+      return batch;
+    }
+  }
+  return std::nullopt;
+}
+
+// Charges the clients of a batch for their tokens' part of its time.
+void Scheduler::charge(const Batch& batch, Nanos compute) {
+  const Service& service = this->service(batch.service);
+  const std::uint32_t which = service.limits.priority;
+  const double token_ns =
+      static_cast<double>(compute) / std::max(batch.tokens, 1U) / service.limits.weight;
+  for (const Slice& slice : batch.slices) {
+    const Request& request = *slice.request;
+    const std::uint32_t tokens =
+        request.offsets[slice.first + slice.count] - request.offsets[slice.first];
+    shares_.charge(shares_.sharer(request.client), which, token_ns * tokens);
+  }
+  classes_.ran(which, classes_waiting_ | 1U << which, compute);
+}
+
+// Answers everybody who waits for the flight, which ends.
+void Scheduler::answer(Flight& flight, const base::Status& status, Nanos now,
+                       const GivenUp& given_up, std::vector<Outcome>& outcomes) {
+  const auto ended = [&](const Request& request) -> base::Status {
+    if (request.deadline <= now) {  // what was computed after it is an answer too late
+      ++counts_.expired;
+      return expired("ran");
+    }
+    ++(status ? counts_.ok : counts_.failed);
+    return status;
+  };
+  std::vector<std::unique_ptr<Request>> followers = std::exchange(flight.followers, {});
+  std::unique_ptr<Request> leader = end(flight);
+  const Request& computed = *leader;
+  outcomes.push_back({std::move(leader), ended(computed)});
+  queued_ -= followers.size();
+  for (std::unique_ptr<Request>& follower : followers) {
+    follower->started = computed.started;
+    follower->compute = computed.compute;
+    follower->batch_texts = computed.batch_texts;
+    follower->batch_clients = computed.batch_clients;
+    if (given_up(*follower)) {
+      ++counts_.cancelled;
+      outcomes.push_back({let_go(std::move(follower)), gave_up()});
+      continue;
+    }
+    base::Status how = ended(*follower);
+    const Request* rows_of = how ? &computed : nullptr;
+    outcomes.push_back({let_go(std::move(follower)), std::move(how), rows_of});
+  }
+}
+
+std::vector<Outcome> Scheduler::finished(const Batch& batch, const base::Status& status,
+                                         Nanos compute, Nanos now, const GivenUp& given_up) {
+  CHECK(running_);
+  running_ = false;
+  charge(batch, compute);
+  if (status) lane(*batch.slices[0].request).cost.learn(batch.tokens, compute);
+  if (!status && status.error().code == Code::kTooLarge && batch.texts > 1) {
+    ++counts_.splits;
+    auto [first, second] = split(batch);
+    retries_.push_front(std::move(second));
+    retries_.push_front(std::move(first));
+    return {};
+  }
+  std::vector<Flight*> over;
+  for (const Slice& slice : batch.slices) {
+    Flight& flight = *slice.request->flight;
+    flight.done = slice.first + slice.count;
+    const Request& leader = *flight.leader;
+    const bool ends = !status || leader.failed || flight.done == leader.windows();
+    if (ends && !flight.over) over.push_back(&flight);
+    flight.over |= ends;
+  }
+  std::vector<Outcome> outcomes;
+  outcomes.reserve(over.size());
+  for (Flight* flight : over) {
+    const std::optional<Error> failed = flight->leader->failed;  // its own reason goes first
+    answer(*flight, status && failed ? base::Status(*failed) : status, now, given_up, outcomes);
+  }
+  return outcomes;
 }
 
 std::vector<std::unique_ptr<Request>> Scheduler::take_all() {
+  CHECK(!running_);
   std::vector<std::unique_ptr<Request>> all;
-  all.reserve(queue_.size());
-  for (auto& request : queue_) all.push_back(std::move(request));
-  queue_.clear();
-  queued_tokens_ = 0;
+  all.reserve(held_);
+  while (!flights_.empty()) {
+    Flight& flight = *flights_.back();
+    for (auto& follower : flight.followers) all.push_back(let_go(std::move(follower)));
+    queued_ -= flight.followers.size();
+    flight.followers.clear();
+    all.push_back(end(flight));
+  }
+  retries_.clear();
+  counts_.taken_back += all.size();
   return all;
 }
 

@@ -1,12 +1,15 @@
 #include "sidecar/services.h"
 
 #include <algorithm>
+#include <new>
 #include <utility>
 
 #include "sidecar/base/log.h"
+#include "sidecar/base/memory.h"
 #include "sidecar/base/time.h"
 #include "sidecar/quantize/report.h"
 #include "sidecar/store/store.h"
+#include "sidecar/token_budget.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -88,6 +91,14 @@ std::optional<Frame> frame_of(const tokenizer::Tokenizer& tokenizer) {
 }
 
 base::Result<Services> Services::load(const Config& config, kernels::Backend& backend) {
+  try {
+    return load_each(config, backend);
+  } catch (const std::bad_alloc&) {
+    return base::Error{base::Code::kUnavailable, "out of memory"};
+  }
+}
+
+base::Result<Services> Services::load_each(const Config& config, kernels::Backend& backend) {
   Services services;
   for (const Service& wanted : config.services) {
     const base::Nanos start = base::now_ns();
@@ -138,17 +149,67 @@ base::Result<Services> Services::load(const Config& config, kernels::Backend& ba
                          doing + ": long_input is chunk_mean, but the tokenizer's special tokens " +
                              "depend on the text, so it cannot be cut: set truncate or reject"};
     }
+    loaded->policy = wanted.policy;
+    if (loaded->policy.deadline_ms == 0) {
+      loaded->policy.deadline_ms = config.scheduler.deadline_default_ms;
+    }
     services.list_.push_back(std::move(loaded));
   }
   const std::uint32_t tokens_max = services.tokens_max();
-  if (config.scheduler.batch_tokens_max < tokens_max) {
+  if (config.scheduler.batch_tokens_max > 0 && config.scheduler.batch_tokens_max < tokens_max) {
     return base::Error{base::Code::kInvalid, "scheduler.batch_tokens_max is " +
                                                  std::to_string(config.scheduler.batch_tokens_max) +
                                                  ", but one text can have " +
                                                  std::to_string(tokens_max) +
                                                  " tokens: set it to at least that"};
   }
+  if (base::Status planned = services.plan_batches(config); !planned) return planned.error();
   return services;
+}
+
+// Fills batch_tokens of every service.
+base::Status Services::plan_batches(const Config& config) {
+  base::Nanos target = 0;  // the shortest of any service: its requests wait for all batches
+  for (const auto& service : list_) {
+    const base::Nanos own = service->policy.latency_target_ms * base::kMillisecond;
+    if (own > 0 && (target == 0 || own < target)) target = own;
+  }
+  const bool is_automatic = config.scheduler.batch_tokens_max == 0;
+  const std::uint64_t free_bytes = base::memory_use().available;
+  for (const auto& service : list_) {
+    if (!is_automatic) {
+      service->batch_tokens = config.scheduler.batch_tokens_max;
+      continue;
+    }
+    const base::Nanos start = base::now_ns();
+    base::Result<std::vector<ThroughputPoint>> curve =
+        measure(*service->model, config.scheduler.measure_ms * base::kMillisecond);
+    if (!curve) return curve.error().in("measuring service " + service->name);
+    service->batch_tokens = token_budget({.curve = *curve,
+                                          .free_bytes = free_bytes,
+                                          .bytes_per_token = bytes_per_token(*service->model),
+                                          .latency_target = target,
+                                          .tokens_min = tokens_max()});
+    base::log_info("batches planned", {{"service", service->name},
+                                       {"tokens", service->batch_tokens},
+                                       {"knee", knee(*curve)},
+                                       {"ns_per_token", curve->empty() ? 0 : token_ns(*curve)},
+                                       {"free_mib", free_bytes >> 20U},
+                                       {"ms", (base::now_ns() - start) / base::kMillisecond}});
+  }
+  return base::ok();
+}
+
+std::uint32_t Services::batch_tokens_max() const {
+  std::uint32_t smallest = UINT32_MAX;
+  std::uint32_t largest = 0;
+  bool has_target = false;
+  for (const auto& service : list_) {
+    smallest = std::min(smallest, service->batch_tokens);
+    largest = std::max(largest, service->batch_tokens);
+    has_target |= service->policy.latency_target_ms > 0;
+  }
+  return has_target ? smallest : largest;
 }
 
 base::Result<std::uint32_t> Services::find(std::string_view name) const {

@@ -31,6 +31,8 @@ struct LoadedService {
   std::vector<Prompt> prompts;
   std::string prompt_default;                             // the text itself
   shm::LongInput long_input = shm::LongInput::kTruncate;  // never kService
+  ServicePolicy policy;                                   // its deadline_ms is never 0
+  std::uint32_t batch_tokens = 0;  // that a batch of it should hold (token_budget.h)
   ServiceCounters counters;
 
   // Whether it answers this op, which is one about texts.
@@ -43,7 +45,8 @@ std::optional<Frame> frame_of(const tokenizer::Tokenizer& tokenizer);
 // Fixed after start: a client's handle is an index into it.
 class Services {
  public:
-  // Loads every service of the config. `backend` outlives the result. Errors name the service.
+  // Loads every service of the config, and measures it when the config says so. `backend` outlives
+  // the result. Errors name the service; kUnavailable when memory runs out.
   static base::Result<Services> load(const Config& config, kernels::Backend& backend);
 
   [[nodiscard]] std::size_t size() const { return list_.size(); }
@@ -52,8 +55,14 @@ class Services {
   [[nodiscard]] base::Result<std::uint32_t> find(std::string_view name) const;
   // The most tokens that one text of any service can have.
   [[nodiscard]] std::uint32_t tokens_max() const;
+  // What scheduler.batch_tokens_max is at "auto": the largest batch_tokens of any service, and the
+  // smallest when any has a latency target, as its requests wait for the others' batches.
+  [[nodiscard]] std::uint32_t batch_tokens_max() const;
 
  private:
+  static base::Result<Services> load_each(const Config& config, kernels::Backend& backend);
+  base::Status plan_batches(const Config& config);
+
   std::vector<std::unique_ptr<LoadedService>> list_;
 };
 

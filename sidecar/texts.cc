@@ -1,5 +1,6 @@
 // Intake's requests about texts: from a slot to a Request with tokens, or to the reason why not.
 #include <cstring>
+#include <new>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -153,8 +154,9 @@ base::Result<std::unique_ptr<Request>> Intake::make_request(
   request->raw = asked->raw;
   request->texts = rows;
   request->plan = plan;
-  request->arrived = base::now_ns();
-  request->deadline = request->arrived + deadline_of(submission);
+  request->arrived = taken_;
+  request->times.take(taken_, taken_ - looked_before_);
+  request->deadline = request->arrived + time_for(submission, service.policy.deadline_ms);
   if (plan.with_format) {
     const shm::RowFormat format{plan.width, plan.size, plan.element, {}};
     std::memcpy(request->reply.data(), &format, sizeof format);
@@ -165,13 +167,28 @@ base::Result<std::unique_ptr<Request>> Intake::make_request(
       !done) {
     return done.error();
   }
+  request->times.tokenized = base::now_ns();
+  request->times.pass(Stage::kTokenize, request->times.tokenized);
   return request;
+}
+
+// The same, when memory may run out on the way.
+base::Result<std::unique_ptr<Request>> Intake::try_request(
+    const std::shared_ptr<ClientState>& client, const shm::Submission& submission,
+    const LoadedService& service) {
+  try {
+    return make_request(client, submission, service);
+  } catch (const std::bad_alloc&) {
+    return Error{Code::kBusy, "out of memory"};  // short enough to need none
+  }
 }
 
 void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
                           const shm::Submission& submission) {
+  taken_ = base::now_ns();
   counters_.requests.add();
   client->counters.requests.add();
+  client->account->requests.add();
   if (submission.service >= services_.size()) {
     return replier_.refuse(
         *client, submission,
@@ -179,7 +196,12 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   }
   LoadedService& service = services_.at(submission.service);
   service.counters.requests.add();
-  base::Result<std::unique_ptr<Request>> request = make_request(client, submission, service);
+  if (draining()) {  // counted first: every request that is taken ends in the counts, too
+    service.counters.errors.add();
+    return replier_.refuse(*client, submission,
+                           {Code::kSidecarGone, "the sidecar is shutting down"});
+  }
+  base::Result<std::unique_ptr<Request>> request = try_request(client, submission, service);
   if (!request) {
     service.counters.errors.add();
     const bool busy = request.error().code == Code::kBusy;

@@ -3,11 +3,11 @@
 
 namespace nacelle::ctl {
 
-extern const Command kStatus, kModels, kConfigExplain, kQuantize, kGate;
+extern const Command kStatus, kModels, kTop, kMetrics, kTrace, kConfigExplain, kQuantize, kGate;
 
 std::span<const Command* const> all_commands() {
-  static constexpr const Command* kAll[] = {&kStatus, &kModels, &kConfigExplain, &kQuantize,
-                                            &kGate};
+  static constexpr const Command* kAll[] = {&kStatus, &kModels,        &kTop,      &kMetrics,
+                                            &kTrace,  &kConfigExplain, &kQuantize, &kGate};
   return kAll;
 }
 

@@ -50,6 +50,17 @@ unsigned CpuBudget::usable() const {
   return cpus;
 }
 
+std::vector<unsigned> cpus_allowed() {
+  std::vector<unsigned> cpus;
+  cpu_set_t mask;
+  CPU_ZERO(&mask);
+  if (sched_getaffinity(0, sizeof mask, &mask) != 0) return cpus;
+  for (unsigned cpu = 0; cpu < CPU_SETSIZE; ++cpu) {
+    if (CPU_ISSET(cpu, &mask)) cpus.push_back(cpu);
+  }
+  return cpus;
+}
+
 CpuBudget cpu_budget(const std::string& root) {
   CpuBudget budget;
   cpu_set_t mask;

@@ -5,6 +5,7 @@
 #pragma once
 
 #include <string>
+#include <vector>
 
 namespace nacelle::base {
 
@@ -20,5 +21,8 @@ struct CpuBudget {
 // The budget of the calling process. `root` stands before /proc and /sys, so that tests can
 // describe other machines; a file that is missing or odd counts as "no quota".
 CpuBudget cpu_budget(const std::string& root = "");
+
+// The numbers of the CPUs in the affinity mask.
+std::vector<unsigned> cpus_allowed();
 
 }  // namespace nacelle::base

@@ -3,6 +3,7 @@
 namespace nacelle::config {
 namespace {
 
+constexpr std::string_view kReaches[] = {"loopback", "any"};
 constexpr std::string_view kPrecisions[] = {"auto", "fp32", "bf16"};
 
 }  // namespace
@@ -36,10 +37,10 @@ std::vector<Field> fields(Config& c) {
        "starts with /, ./ or ../, otherwise an entry of the model store. In YAML a name can also "
        "have a map: model; prompts, a map of names to texts that are put before what is embedded, "
        "besides the model's own; prompt_default, the name of the one for calls that name none; and "
-       "long_input, what happens "
-       "to a text of more tokens than the model takes when the call does not say: truncate (the "
-       "default), reject, or chunk_mean, which computes it in parts and answers their mean; and "
-       "precision, which is kernels.precision for this service alone."},
+       "how "
+       "its requests wait, run and are computed: long_input, precision, max_concurrent, "
+       "max_queue_size, priority, weight, deadline_ms, latency_target_ms, which docs/OPTIONS.md "
+       "explains."},
 
       {"control.socket", "", SocketPath{&c.control.socket},
        "The Unix socket that nacellectl connects to. Only the sidecar's own user and root may."},
@@ -83,8 +84,28 @@ std::vector<Field> fields(Config& c) {
        "Parts that chunk_mean may cut one text into, each as long as the model takes. Longer texts "
        "are refused."},
 
-      {"scheduler.batch_tokens_max", "tokens", U32{&c.scheduler.batch_tokens_max, 16, 1'048'576},
-       "Tokens that one batch may hold. A single text with more of them makes a batch of its own."},
+      {"admission.memory_percent_max", "percent", U32{&c.admission.memory_percent_max, 1, 100},
+       "When more of the memory than this is in use, of the container or of the machine, new "
+       "requests of services with the priority low or idle are answered \"busy\". 100 never "
+       "refuses."},
+      {"admission.cpu_percent_max", "percent", U32{&c.admission.cpu_percent_max, 1, 100},
+       "The same when other processes take more than this of the CPU time that the sidecar leaves "
+       "them, counted as at least half of all. The sidecar's own work never counts: what it may "
+       "take is the scheduler's to share out. 100 never refuses."},
+      {"admission.resume_margin_percent", "percent", U32{&c.admission.resume_margin_percent, 0, 50},
+       "How far both have to fall below these limits before such requests are taken again."},
+      {"admission.period_ms", "ms", U32{&c.admission.period_ms, 10, 60'000},
+       "How often memory and CPU are looked at."},
+
+      {"scheduler.batch_tokens_max", "tokens", U32{&c.scheduler.batch_tokens_max, 16, 1'048'576, 0},
+       "Tokens that one batch may hold. A single text with more of them makes a batch of its own. "
+       "\"auto\" takes the smallest of what fits in the free memory, the size from which on larger "
+       "batches are hardly faster per token (measured when a service is loaded), and what the "
+       "services' latency_target_ms allow, but at least the longest text."},
+      {"scheduler.measure_ms", "ms", U32{&c.scheduler.measure_ms, 0, 10'000},
+       "How long each service's throughput is measured at load for that. At 0 nothing is measured: "
+       "\"auto\" is 4096 tokens then, half of it with less than 2 GiB of free memory and a quarter "
+       "with less than 1 GiB."},
       {"scheduler.max_delay_us", "us", U32{&c.scheduler.max_delay_us, 0, 1'000'000},
        "How long a request may wait for others to share its batch. At 0 a batch takes what is "
        "there when the device becomes free."},
@@ -113,6 +134,15 @@ std::vector<Field> fields(Config& c) {
       {"kernels.packed_folder", "", Path{&c.kernels.packed_folder, true},
        "A folder that keeps weights as the kernels want them, so that a model that was loaded once "
        "is loaded faster, and sidecars on one machine share the memory. Empty: none are kept."},
+
+      {"metrics.listen", "", ListenAddress{&c.metrics.listen},
+       "Where /metrics, /healthz and /readyz are served over HTTP, such as 127.0.0.1:9464. Empty: "
+       "nowhere; nacellectl metrics needs no network."},
+      {"metrics.reach", "", Word{&c.metrics.reach, kReaches},
+       "The addresses that metrics.listen may have. loopback: only those that this machine (this "
+       "pod) alone can reach. any: all; whoever reaches it reads the names of services and "
+       "clients, "
+       "without a password."},
 
       {"shutdown.drain_timeout_ms", "ms", U32{&c.shutdown.drain_timeout_ms, 0, 3'600'000},
        "How long SIGTERM waits for requests in flight before it drops them."},

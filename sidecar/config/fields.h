@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <optional>
 #include <span>
 #include <string>
@@ -35,12 +36,21 @@ struct Path {
   std::string* value;
   bool may_be_empty = false;
 };
+struct ListenAddress {  // 127.0.0.1:9464, or empty
+  std::string* value;
+};
 struct BackendName {
   std::string* value;
 };
 struct Word {
   std::string* value;
   std::span<const std::string_view> words;  // one of these
+};
+// A word that is kept as its index in `words`: an enum.
+struct Choice {
+  std::function<void(std::size_t)> set;
+  std::function<std::size_t()> get;
+  std::span<const std::string_view> words;
 };
 template <typename T>
 struct Whole {
@@ -58,8 +68,9 @@ struct Ids {
 struct Services {
   std::vector<Service>* value;
 };
-using Target = std::variant<SocketPath, Path, BackendName, Word, Whole<std::int32_t>,
-                            Whole<std::uint32_t>, Whole<std::uint64_t>, Level, Ids, Services>;
+using Target =
+    std::variant<SocketPath, Path, ListenAddress, BackendName, Word, Choice, Whole<std::int32_t>,
+                 Whole<std::uint32_t>, Whole<std::uint64_t>, Level, Ids, Services>;
 
 struct Field {
   std::string_view name;  // dotted, as in the YAML file
@@ -73,5 +84,9 @@ struct Field {
 
 // THE LIST of options, bound to the members of `config`, which outlives the result.
 std::vector<Field> fields(Config& config);
+
+// THE LIST of keys that a service has in YAML besides its model and prompts, each with its own name
+// ("max_concurrent"), bound to the members of `service`, which outlives the result.
+std::vector<Field> service_fields(Service& service);
 
 }  // namespace nacelle::config

@@ -3,6 +3,9 @@
 #include <algorithm>
 #include <string_view>
 
+#include "sidecar/config/fields.h"
+#include "sidecar/config/value.h"
+
 namespace nacelle::config {
 namespace {
 
@@ -29,6 +32,19 @@ std::string wrapped(std::string_view text, std::size_t indent) {
   return out + "\n";
 }
 
+// The keys of a service, as a table.
+std::string service_keys_markdown() {
+  Service untouched;
+  std::string text =
+      "\nThe keys of a service, in YAML, besides `model`, `prompts` and `prompt_default`:\n\n"
+      "| key | what it may be | default | |\n|---|---|---|---|\n";
+  for (const Field& field : service_fields(untouched)) {
+    text += "| `" + std::string(field.name) + "` | " + bounds_text(field) + " | `" +
+            value_text(field) + "` | " + std::string(field.help) + " |\n";
+  }
+  return text;
+}
+
 std::string default_text(const sidecar::Option& option) {
   return option.default_value.empty() ? "none" : option.default_value;
 }
@@ -44,7 +60,8 @@ std::string help_text(const std::vector<sidecar::Option>& options) {
       "  --version                  print the version and leave\n"
       "  --explain                  check the configuration, print every value with its source, "
       "leave\n"
-      "  --print-options-markdown   print docs/OPTIONS.md and leave\n\n"
+      "  --print-options-markdown   print docs/OPTIONS.md and leave\n"
+      "  --print-metrics-markdown   print docs/METRICS.md and leave\n\n"
       "Each option can stand in the YAML file (name: value), in the environment (NACELLE_NAME) or\n"
       "on the command line; the command line wins over the environment, the environment over the "
       "file.\n\n";
@@ -97,6 +114,7 @@ std::string options_markdown(const std::vector<sidecar::Option>& options) {
     text += "\n- default: " +
             (option.default_value.empty() ? std::string("none") : "`" + option.default_value + "`");
     text += "\n- `" + option.flag + "=`, `" + option.environment + "`\n";
+    if (option.name == "services") text += service_keys_markdown();
   }
   return text;
 }

@@ -6,8 +6,10 @@
 #include <limits>
 #include <optional>
 
+#include "sidecar/base/address.h"
 #include "sidecar/base/bytes.h"
 #include "sidecar/base/check.h"
+#include "sidecar/base/suggest.h"
 #include "sidecar/base/utf8.h"
 
 namespace nacelle::config {
@@ -112,20 +114,31 @@ std::optional<std::int64_t> parse_whole(std::string_view text, bool is_size) {
 }
 
 // "auto, fp32 or bf16"
-std::string words_text(const Word& target) {
+std::string words_text(std::span<const std::string_view> words) {
   std::string text;
-  for (std::size_t i = 0; i < target.words.size(); ++i) {
-    const bool last = i + 1 == target.words.size();
-    text += (i == 0 ? "" : last ? " or " : ", ") + std::string(target.words[i]);
+  for (std::size_t i = 0; i < words.size(); ++i) {
+    const bool last = i + 1 == words.size();
+    text += (i == 0 ? "" : last ? " or " : ", ") + std::string(words[i]);
   }
   return text;
 }
 
 Refusal assign_word(const Word& target, const std::string& text) {
   if (std::ranges::find(target.words, text) == target.words.end()) {
-    return "is none of its words; give " + words_text(target);
+    return "is none of its words; give " + words_text(target.words);
   }
   *target.value = text;
+  return std::nullopt;
+}
+
+Refusal assign_choice(const Choice& target, const std::string& text) {
+  const auto found = std::ranges::find(target.words, text);
+  if (found == target.words.end()) {
+    const std::vector<std::string> words(target.words.begin(), target.words.end());
+    return "is none of its words; give " + words_text(target.words) +
+           base::did_you_mean(text, words);
+  }
+  target.set(static_cast<std::size_t>(found - target.words.begin()));
   return std::nullopt;
 }
 
@@ -149,6 +162,14 @@ Refusal assign_ids(std::vector<std::uint32_t>& target, const std::vector<std::st
     ids.push_back(static_cast<std::uint32_t>(*id));
   }
   target = std::move(ids);
+  return std::nullopt;
+}
+
+Refusal assign_address(std::string& target, const std::string& text) {
+  if (!text.empty() && !base::parse_address(text)) {
+    return "is not an IP address with a port; give one like 127.0.0.1:9464 or [::1]:9464";
+  }
+  target = text;
   return std::nullopt;
 }
 
@@ -273,8 +294,10 @@ Refusal try_assign(const Field& field, const Setting& setting) {
           [&](const Path& target) {
             return assign_path(*target.value, *text, kPathMax, target.may_be_empty);
           },
+          [&](const ListenAddress& target) { return assign_address(*target.value, *text); },
           [&](const BackendName& target) { return assign_backend(*target.value, *text); },
           [&](const Word& target) { return assign_word(target, *text); },
+          [&](const Choice& target) { return assign_choice(target, *text); },
           [&](const Level& target) { return assign_level(*target.value, *text); },
           [](const Ids&) { return Refusal(); },       // above
           [](const Services&) { return Refusal(); },  // above
@@ -324,8 +347,10 @@ std::string value_text(const Field& field) {
       Overloaded{
           [](const SocketPath& target) { return *target.value; },
           [](const Path& target) { return *target.value; },
+          [](const ListenAddress& target) { return *target.value; },
           [](const BackendName& target) { return *target.value; },
           [](const Word& target) { return *target.value; },
+          [](const Choice& target) { return std::string(target.words[target.get()]); },
           [](const Level& target) { return std::string(kLevels[static_cast<int>(*target.value)]); },
           [](const Ids& target) {
             std::string text;
@@ -355,8 +380,10 @@ std::string type_text(const Field& field) {
       Overloaded{
           [](const SocketPath&) { return std::string("path of a Unix socket"); },
           [](const Path&) { return std::string("path"); },
+          [](const ListenAddress&) { return std::string("place to listen at"); },
           [](const BackendName&) { return std::string("backend's name"); },
           [](const Word&) { return std::string("word"); },
+          [](const Choice&) { return std::string("word"); },
           [](const Level&) { return std::string("word"); },
           [](const Ids&) { return std::string("list of numeric ids"); },
           [](const Services&) { return std::string("map of names to models"); },
@@ -372,8 +399,10 @@ std::string bounds_text(const Field& field) {
           [](const Path& target) {
             return (target.may_be_empty ? "0 to " : "1 to ") + std::to_string(kPathMax) + " bytes";
           },
+          [](const ListenAddress&) { return std::string("127.0.0.1:9464, [::1]:9464, or empty"); },
           [](const BackendName&) { return std::string(); },
-          [](const Word& target) { return words_text(target); },
+          [](const Word& target) { return words_text(target.words); },
+          [](const Choice& target) { return words_text(target.words); },
           [](const Level&) { return std::string("debug, info, warn or error"); },
           [](const Ids&) { return "at most " + std::to_string(kIdsMax) + " ids"; },
           [](const Services&) { return "1 to " + std::to_string(kServicesMax) + " services"; },

@@ -281,44 +281,30 @@ class Walker {
       }
       return true;
     }
-    static const std::vector<std::string> kServiceKeys = {"model", "prompts", "prompt_default",
-                                                          "long_input", "precision"};
-    if (std::find(kServiceKeys.begin(), kServiceKeys.end(), entry.key) == kServiceKeys.end()) {
-      problems_.add(entry.where + ": unknown key " + quoted(name) +
-                    base::did_you_mean(entry.key, kServiceKeys));
-      return false;
-    }
     const std::string& text = entry.value.text;  // empty unless it is a scalar
     if (entry.key == "model") {
       service.model = text;
       return true;
     }
+    std::vector<Field> keys = service_fields(service);
+    const auto key = std::find_if(keys.begin(), keys.end(),
+                                  [&](const Field& field) { return field.name == entry.key; });
+    if (key == keys.end() && entry.key != "prompt_default") {
+      std::vector<std::string> known = {"model", "prompts", "prompt_default"};
+      for (const Field& field : keys) known.emplace_back(field.name);
+      problems_.add(entry.where + ": unknown key " + quoted(name) +
+                    base::did_you_mean(entry.key, known));
+      return false;
+    }
     if (text.empty()) return refuse(entry.value, "is a single value; give one or remove the key");
-    if (entry.key == "prompt_default") {
+    if (key == keys.end()) {
       service.prompt_default = text;
       return true;
     }
-    if (entry.key == "precision") {
-      const auto* named = std::find(std::begin(sidecar::kServicePrecisionNames),
-                                    std::end(sidecar::kServicePrecisionNames), text);
-      if (named == std::end(sidecar::kServicePrecisionNames)) {
-        return refuse(entry.value, "is " + quoted(text) +
-                                       "; it is one of default, auto, fp32, bf16 (for int8 make an "
-                                       "int8 model with nacellectl quantize)");
-      }
-      service.precision = static_cast<sidecar::ServicePrecision>(
-          named - std::begin(sidecar::kServicePrecisionNames));
-      return true;
-    }
-    const auto* found =
-        std::find(std::begin(sidecar::kLongInputNames), std::end(sidecar::kLongInputNames), text);
-    if (found == std::end(sidecar::kLongInputNames)) {
-      return refuse(entry.value,
-                    "is " + quoted(text) + "; it is one of truncate, reject, chunk_mean");
-    }
-    service.long_input =
-        static_cast<sidecar::LongInputDefault>(found - std::begin(sidecar::kLongInputNames));
-    return true;
+    key->name = name;  // as problems tell it
+    const std::size_t before = problems_.count;
+    assign(*key, {.name = name, .written = text, .where = entry.value.where}, problems_);
+    return problems_.count == before;
   }
 
   const std::vector<Field>& fields_;

@@ -85,11 +85,69 @@ struct Fields<StatusReport> {
     field("threads", report.threads);
     field("socket", report.socket);
     field("rss_bytes", report.rss_bytes);
+    field("queued_requests", report.queued_requests);
+    field("queued_tokens", report.queued_tokens);
     field("totals", report.totals);
     field("violations", report.violations);
     field("refused_connections", report.refused_connections);
     field("models", report.models);
     field("clients", report.clients);
+  }
+};
+
+template <>
+struct Fields<TracedClient> {
+  static void visit(auto& report, auto&& field) {
+    field("id", report.id);
+    field("name", report.name);
+  }
+};
+
+template <>
+struct Fields<TracedRequest> {
+  static void visit(auto& report, auto&& field) {
+    field("number", report.number);
+    field("client", report.client);
+    field("service", report.service);
+    field("slot", report.slot);
+    field("texts", report.texts);
+    field("tokens", report.tokens);
+    field("outcome", report.outcome);
+    field("ring_ns", report.ring_ns);
+    field("taken_ns", report.taken_ns);
+    field("tokenized_ns", report.tokenized_ns);
+    field("first_begin_ns", report.first_begin_ns);
+    field("last_end_ns", report.last_end_ns);
+    field("replied_ns", report.replied_ns);
+    field("first_batch", report.first_batch);
+    field("last_batch", report.last_batch);
+    field("stage_ns", report.stage_ns);
+  }
+};
+
+template <>
+struct Fields<TracedBatch> {
+  static void visit(auto& report, auto&& field) {
+    field("number", report.number);
+    field("service", report.service);
+    field("texts", report.texts);
+    field("tokens", report.tokens);
+    field("clients", report.clients);
+    field("begin_ns", report.begin_ns);
+    field("gathered_ns", report.gathered_ns);
+    field("computed_ns", report.computed_ns);
+    field("end_ns", report.end_ns);
+  }
+};
+
+template <>
+struct Fields<TraceReport> {
+  static void visit(auto& report, auto&& field) {
+    field("stages", report.stages);
+    field("services", report.services);
+    field("clients", report.clients);
+    field("requests", report.requests);
+    field("batches", report.batches);
   }
 };
 
@@ -186,6 +244,11 @@ Json to_json(const StatusReport& report) { return write(report); }
 Json to_json(const ModelReport& report) { return write(report); }
 Json to_json(const sidecar::Option& option) { return write(option); }
 
+Json to_json(const TraceReport& report) { return write(report); }
+
+base::Result<TraceReport> trace_from_json(const Json& json) {
+  return read_report<TraceReport>(json, "trace");
+}
 base::Result<StatusReport> status_from_json(const Json& json) {
   return read_report<StatusReport>(json, "status");
 }

@@ -104,6 +104,7 @@ struct Connection {
   base::Nanos deadline = 0;  // for the next whole line, or for taking the answer
   std::string in;            // at most kQuestionMax bytes
   std::string out;           // what is left to write; no line is read while there is something
+  int pass = -1;             // a descriptor that goes with the first byte of `out`; not ours
   bool closing = false;      // close when `out` is written
 
   // A whole line waits although the socket may have nothing to read.
@@ -235,7 +236,7 @@ class Server::Loop {
   }
 
   void answer(Connection& connection, std::string_view line, base::Nanos now) {
-    connection.out = answer_to(line, verbs_);
+    connection.out = answer_to(line, verbs_, &connection.pass);
     connection.deadline = now + options_.write_timeout_ms * base::kMillisecond;
   }
 
@@ -267,12 +268,12 @@ class Server::Loop {
   }
 
   void send(Connection& connection, base::Nanos now) {
-    const ssize_t count = ::send(connection.fd.get(), connection.out.data(), connection.out.size(),
-                                 MSG_NOSIGNAL | MSG_DONTWAIT);
+    const ssize_t count = send_with(connection.fd.get(), connection.out, connection.pass);
     if (count < 0) {
       if (errno != EAGAIN && errno != EINTR) give_up(connection);
       return;
     }
+    connection.pass = -1;
     connection.out.erase(0, static_cast<std::size_t>(count));
     if (connection.out.empty()) {
       connection.deadline = now + options_.idle_timeout_ms * base::kMillisecond;

@@ -40,6 +40,28 @@ base::Result<Json> config(const Sources& sources, const Json& arguments) {
   return Json{{"options", std::move(list)}};
 }
 
+base::Result<Json> metrics(const Sources& sources, const Json&) {
+  if (!sources.metrics) return base::Error{base::Code::kUnavailable, "this process has no metrics"};
+  return Json{{"text", sources.metrics()}};
+}
+
+base::Result<Json> trace(const Sources& sources, const Json& arguments) {
+  if (!sources.trace) return base::Error{base::Code::kUnavailable, "this process keeps no trace"};
+  const auto last = arguments.find("last");
+  if (last != arguments.end() && !last->is_number_unsigned()) {
+    return base::Error{base::Code::kInvalid, "\"last\" is not a number of requests"};
+  }
+  return to_json(
+      sources.trace(last == arguments.end() ? kTraceDefault : last->get<std::uint64_t>()));
+}
+
+base::Result<Json> watch(const Sources& sources, const Json&) {
+  if (!sources.watch) {
+    return base::Error{base::Code::kUnavailable, "this process has no statistics page"};
+  }
+  return Json{{"version", kStatisticsVersion}, {"size", sizeof(StatisticsPage)}};
+}
+
 struct Entry {
   std::string_view name;
   base::Result<Json> (*answer)(const Sources& sources, const Json& arguments);
@@ -50,14 +72,14 @@ struct Entry {
 
 std::vector<Verb> all_verbs(Sources given) {
   const Entry entries[] = {
-      {kStatus, status, {}},
-      {kModels, models, {}},
-      {kConfig, config, {"option"}},
+      {kStatus, status, {}},   {kModels, models, {}},     {kConfig, config, {"option"}},
+      {kMetrics, metrics, {}}, {kTrace, trace, {"last"}}, {kWatch, watch, {}},
   };
   const auto sources = std::make_shared<const Sources>(std::move(given));
   std::vector<Verb> verbs;
   for (const Entry& entry : entries) {
-    verbs.push_back({entry.name, [entry, sources](const Json& arguments) -> base::Result<Json> {
+    verbs.push_back({entry.name,
+                     [entry, sources](const Json& arguments) -> base::Result<Json> {
                        for (const auto& [name, value] : arguments.items()) {
                          const auto& known = entry.arguments;
                          if (std::find(known.begin(), known.end(), name) == known.end()) {
@@ -67,17 +89,23 @@ std::vector<Verb> all_verbs(Sources given) {
                          }
                        }
                        return entry.answer(*sources, arguments);
-                     }});
+                     },
+                     entry.name == kWatch ? sources->watch : nullptr});
   }
   return verbs;
 }
 
-std::string answer_to(std::string_view line, const std::vector<Verb>& verbs) {
+std::string answer_to(std::string_view line, const std::vector<Verb>& verbs, int* descriptor) {
+  if (descriptor != nullptr) *descriptor = -1;
   const auto question = parse_question(line);
   if (!question) return answer_line(question.error());
   std::vector<std::string> names;
   for (const Verb& verb : verbs) {
-    if (verb.name == question->verb) return answer_line(verb.answer(question->arguments));
+    if (verb.name == question->verb) {
+      const base::Result<Json> answer = verb.answer(question->arguments);
+      if (answer && verb.descriptor && descriptor != nullptr) *descriptor = verb.descriptor();
+      return answer_line(answer);
+    }
     names.emplace_back(verb.name);
   }
   return answer_line(

@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstring>
+#include <span>
 
 #include "sidecar/base/file.h"
 #include "sidecar/files/json.h"
@@ -118,11 +120,57 @@ base::Status write_text(int fd, std::string_view text, base::Nanos deadline) {
   return base::ok();
 }
 
-base::Result<std::string> read_line(int fd, std::size_t size_max, base::Nanos deadline) {
+ssize_t send_with(int fd, std::string_view text, int pass) {
+  iovec piece{const_cast<char*>(text.data()), text.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  if (pass >= 0) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+    cmsghdr* const header = CMSG_FIRSTHDR(&message);
+    header->cmsg_level = SOL_SOCKET;
+    header->cmsg_type = SCM_RIGHTS;
+    header->cmsg_len = CMSG_LEN(sizeof pass);
+    std::memcpy(CMSG_DATA(header), &pass, sizeof pass);
+  }
+  return ::sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+}
+
+namespace {
+
+// recv(), and the descriptor that came along, if one did.
+ssize_t receive_with(int fd, std::span<char> out, base::Fd* passed) {
+  iovec piece{out.data(), out.size()};
+  alignas(cmsghdr) char control[CMSG_SPACE(sizeof(int))] = {};
+  msghdr message{};
+  message.msg_iov = &piece;
+  message.msg_iovlen = 1;
+  if (passed != nullptr) {
+    message.msg_control = control;
+    message.msg_controllen = sizeof control;
+  }
+  const ssize_t count = ::recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  if (count < 0 || passed == nullptr) return count;
+  const cmsghdr* const header = CMSG_FIRSTHDR(&message);
+  if (header != nullptr && header->cmsg_level == SOL_SOCKET && header->cmsg_type == SCM_RIGHTS &&
+      header->cmsg_len == CMSG_LEN(sizeof(int))) {
+    int descriptor = -1;
+    std::memcpy(&descriptor, CMSG_DATA(header), sizeof descriptor);
+    passed->reset(descriptor);
+  }
+  return count;
+}
+
+}  // namespace
+
+base::Result<std::string> read_line(int fd, std::size_t size_max, base::Nanos deadline,
+                                    base::Fd* passed) {
   std::string line;
   while (true) {
     char chunk[16 << 10];
-    const ssize_t count = ::recv(fd, chunk, sizeof chunk, MSG_DONTWAIT);
+    const ssize_t count = receive_with(fd, chunk, passed);
     if (count > 0) {
       const std::string_view bytes(chunk, static_cast<std::size_t>(count));
       const std::size_t end = std::min(bytes.find('\n'), bytes.size());

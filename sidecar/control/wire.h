@@ -8,11 +8,14 @@
 // A line ends with one '\n'; JSON escapes its own.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstddef>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <string_view>
 
+#include "sidecar/base/fd.h"
 #include "sidecar/base/result.h"
 #include "sidecar/base/time.h"
 #include "sidecar/control/api.h"
@@ -21,7 +24,7 @@ namespace nacelle::control {
 
 // Longest lines, '\n' included.
 inline constexpr std::size_t kQuestionMax = 64U << 10;
-inline constexpr std::size_t kAnswerMax = 1U << 20;
+inline constexpr std::size_t kAnswerMax = 8U << 20;  // metrics: 25 KiB per service
 
 struct Question {
   std::string verb;
@@ -42,6 +45,11 @@ std::string answer_line(const base::Result<Json>& answer);
 // its '\n') of at most `size_max` bytes is read. kDeadlineExceeded at `deadline`, kSidecarGone when
 // the other side hangs up first, kTooLarge for a longer line.
 base::Status write_text(int fd, std::string_view text, base::Nanos deadline);
-base::Result<std::string> read_line(int fd, std::size_t size_max, base::Nanos deadline);
+// With `passed`, a descriptor that comes along (SCM_RIGHTS) is taken; otherwise it is closed.
+base::Result<std::string> read_line(int fd, std::size_t size_max, base::Nanos deadline,
+                                    base::Fd* passed = nullptr);
+// Writes as much of `text` as the socket takes now, with a descriptor beside the first byte when
+// `pass` is one; what send() would return.
+ssize_t send_with(int fd, std::string_view text, int pass);
 
 }  // namespace nacelle::control

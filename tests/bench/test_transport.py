@@ -26,7 +26,7 @@ from goals import at_least, at_most  # noqa: E402
 def test_a_goal_says_by_how_much_it_is_missed(goal, verdict):
     assert goal.verdict == verdict
     assert goal.line().endswith(verdict)
-    assert goal.row()["met"] == (verdict == "met")
+    assert goal.row("transport")["met"] == (verdict == "met")
 
 
 def test_a_ratio_compares_the_sides_of_each_turn():

@@ -21,6 +21,8 @@ StatusReport full_report() {
   report.threads = 2;
   report.socket = "/run/nacelle/nacelle.sock";
   report.rss_bytes = UINT64_MAX;
+  report.queued_requests = 7;
+  report.queued_tokens = 8;
   report.totals = {.requests = 1,
                    .texts = 2,
                    .tokens = 3,
@@ -54,6 +56,8 @@ TEST(Reports, SurviveTheWayThroughJson) {
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(to_json(*again), json);
   EXPECT_EQ(again->rss_bytes, UINT64_MAX);
+  EXPECT_EQ(again->queued_requests, 7U);
+  EXPECT_EQ(again->queued_tokens, 8U);
   EXPECT_EQ(again->models.at(0).labels.at(1), "긍정");
   EXPECT_EQ(again->violations.at(0).name, "generation");
   EXPECT_EQ(again->violations.at(0).count, 12U);

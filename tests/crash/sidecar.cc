@@ -88,6 +88,21 @@ base::Nanos Sidecar::kill() {
   return died;
 }
 
+int Sidecar::terminate() {
+  control_.reset();
+  CHECK(::kill(process_.pid(), SIGTERM) == 0);
+  return eventually([this] { return process_.ended(); }) ? process_.wait() : -1;
+}
+
+std::string Sidecar::last_log_line(std::string_view with) const {
+  std::ifstream log(log_);
+  std::string last;
+  for (std::string line; std::getline(log, line);) {
+    if (line.find(with) != std::string::npos) last = line;
+  }
+  return last;
+}
+
 control::StatusReport Sidecar::status() {
   CHECK(control_.has_value());
   base::Result<control::StatusReport> report = control_->status();

@@ -6,6 +6,7 @@
 #include <iosfwd>
 #include <optional>
 #include <string>
+#include <string_view>
 
 #include "sidecar/control/api.h"
 #include "tests/crash/process.h"
@@ -31,6 +32,11 @@ class Sidecar {
   void start(const Namespaces& namespaces = {});
   // Returns when it was dead: wall_ns().
   base::Nanos kill();
+  // SIGTERM, and waits until it has left: its exit status, 1000 + the signal that ended it, or -1
+  // when it does not leave.
+  int terminate();
+  // The last line of its log that has these words.
+  [[nodiscard]] std::string last_log_line(std::string_view with) const;
   // Stands still, or goes on. A sidecar that stands still is known to: starting over undoes it.
   void stop() { process_.stop(); }
   void go_on() { process_.go_on(); }

@@ -1,12 +1,21 @@
 // nacellectl, from its command line to what it prints, against a control server in this process.
 #include "ctl/run.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
+#include <algorithm>
+#include <atomic>
+#include <fstream>
 #include <memory>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include "ctl/command.h"
@@ -101,9 +110,66 @@ std::vector<sidecar::Option> some_options() {
   return {slots, uids};
 }
 
+control::TraceReport some_trace(std::uint64_t last) {
+  control::TraceReport report;
+  for (std::uint64_t i = 0; i < std::min<std::uint64_t>(last, 3); ++i) {
+    control::TracedRequest request;
+    request.number = i + 1;
+    request.taken_ns = 1000 * i;
+    request.tokenized_ns = request.taken_ns + 10;
+    request.replied_ns = request.taken_ns + 900;
+    report.requests.push_back(request);
+  }
+  return report;
+}
+
+// A statistics page that is written all the time.
+class Page {
+ public:
+  Page() : fd_(::memfd_create("page", MFD_CLOEXEC | MFD_ALLOW_SEALING)) {
+    CHECK(::ftruncate(fd_.get(), sizeof(control::StatisticsPage)) == 0);
+    void* const memory = ::mmap(nullptr, sizeof(control::StatisticsPage), PROT_READ | PROT_WRITE,
+                                MAP_SHARED, fd_.get(), 0);
+    CHECK(memory != MAP_FAILED);
+    CHECK(::fcntl(fd_.get(), F_ADD_SEALS, F_SEAL_SHRINK) == 0);
+    page_ = new (memory) control::StatisticsPage;
+    page_->magic = control::kStatisticsMagic;
+    page_->version = control::kStatisticsVersion;
+    page_->size = sizeof *page_;
+    control::write_statistics(*page_, {});
+    thread_ = std::thread([this] {
+      control::Statistics next;
+      while (!done_.load()) {
+        ++next.updates;
+        next.uptime_ns = next.updates * 1'000'000;
+        control::write_statistics(*page_, next);
+        ::poll(nullptr, 0, 1);
+      }
+    });
+  }
+  ~Page() {
+    done_ = true;
+    thread_.join();
+    ::munmap(page_, sizeof *page_);
+  }
+  [[nodiscard]] int fd() const { return fd_.get(); }
+
+ private:
+  base::Fd fd_;
+  control::StatisticsPage* page_ = nullptr;
+  std::atomic<bool> done_{false};
+  std::thread thread_;
+};
+
 class Ctl : public ::testing::Test {
  protected:
-  Ctl() { serve(control::all_verbs({.status = busy_sidecar, .options = some_options()})); }
+  Ctl() {
+    serve(control::all_verbs({.status = busy_sidecar,
+                              .options = some_options(),
+                              .metrics = [] { return std::string("# HELP x X.\n"); },
+                              .trace = some_trace,
+                              .watch = [this] { return page_.fd(); }}));
+  }
 
   void serve(std::vector<control::Verb> verbs) {
     auto started = control::Server::start({.path = socket_}, std::move(verbs));
@@ -124,6 +190,7 @@ class Ctl : public ::testing::Test {
 
   testing::TempDir folder_;
   std::string socket_ = folder_ / "c.sock";
+  Page page_;
   std::unique_ptr<control::Server> server_;
 };
 
@@ -227,13 +294,30 @@ TEST_F(Ctl, JsonIsOneDocumentForEveryCommand) {
   for (const Command* command : all_commands()) {
     if (command->run == nullptr) continue;  // works on files that it must be given
     const Ran ran = ask({std::string(command->name).substr(0, command->name.find(' ')),
-                         command->name == "config explain" ? "explain" : "--json", "--json"});
+                         command->name == "config explain" ? "explain"
+                         : command->name == "top"          ? "--once"
+                                                           : "--json",
+                         "--json"});
     EXPECT_EQ(ran.exit, kDone) << command->name << ": " << ran.err;
     EXPECT_TRUE(nlohmann::json::accept(ran.out)) << command->name << ": " << ran.out;
   }
   const auto status = nlohmann::json::parse(ask({"status", "--json"}).out);
   EXPECT_EQ(status["totals"]["batches_mixed"], 1200);
   EXPECT_EQ(status["clients"][1]["name"], "evil\x1b[2J\n  9  fake") << "scripts get the real name";
+}
+
+TEST_F(Ctl, MetricsAreThePageAsItIs) { EXPECT_EQ(ask({"metrics"}).out, "# HELP x X.\n"); }
+
+TEST_F(Ctl, TraceWritesAFileAndSaysWhatIsInIt) {
+  const std::string path = folder_ / "trace.json";
+  const Ran ran = ask({"trace", path, "--last", "2"});
+  EXPECT_EQ(ran.exit, kDone) << ran.err;
+  EXPECT_THAT(ran.out, HasSubstr("2 requests and 0 batches"));
+  std::ifstream file(path);
+  EXPECT_TRUE(nlohmann::json::accept(file));
+  EXPECT_THAT(ask({"trace"}).err, HasSubstr("name the file"));
+  EXPECT_THAT(ask({"trace", path, "--last=none"}).err, HasSubstr("--last is \"none\""));
+  EXPECT_THAT(ask({"trace", folder_ / "no/such/folder.json"}).err, HasSubstr("cannot write"));
 }
 
 TEST_F(Ctl, TheSocketComesFromTheFlagThenTheEnvironment) {
@@ -276,6 +360,7 @@ TEST_F(Ctl, CommandLinesThatMakeNoSenseAreUsageErrors) {
       {{"models", "a", "b"}, "models takes [SERVICE], and there is \"b\""},
       {{"status", "--jsn"}, "unknown option \"--jsn\"; did you mean \"--json\"?"},
       {{"status", "--zzzzzzzz"}, "see nacellectl --help"},
+      {{"status", "--last=3"}, "status takes no option \"--last\""},
       {{"status", "--socket"}, "--socket"},
       {{"status", "--socket="}, "--socket"},
       {{"status", "--socket=/" + std::string(200, 'x')}, "1 to 107 bytes"},

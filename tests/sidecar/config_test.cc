@@ -166,6 +166,9 @@ TEST(Config, WrongValuesAreRefusedWithTheirBoundsAndUnit) {
       {"socket=/run/x/", "names a directory"},
       {"socket=/" + std::string(107, 'x'), "has 108 bytes; a path here has at most 107"},
       {"models=/a\x1b[2J", "control characters"},
+      {"metrics.listen=localhost:9464", "is not an IP address with a port"},
+      {"metrics.listen=:9464", "give one like 127.0.0.1:9464"},
+      {"metrics.reach=everywhere", "loopback"},
   };
   for (const auto& [flag, reason] : wrong) {
     const std::string name = flag.substr(0, flag.find('='));
@@ -195,6 +198,11 @@ TEST(Config, RightValuesAreTakenInTheirOtherSpellings) {
 }
 
 TEST(Config, OptionsThatContradictEachOtherAreNamedBoth) {
+  EXPECT_THAT(complaint(load_served({.flags = {"--metrics.listen=0.0.0.0:9464"}})),
+              AllOf(HasSubstr("metrics.listen"), HasSubstr("metrics.reach")));
+  EXPECT_EQ(
+      complaint(load_served({.flags = {"--metrics.listen=0.0.0.0:9464", "--metrics.reach=any"}})),
+      "");
   EXPECT_THAT(complaint(load_served({.flags = {"--socket=/s", "--control.socket=/s"}})),
               AllOf(HasSubstr("control.socket"), HasSubstr("option socket")));
   EXPECT_THAT(

@@ -16,6 +16,7 @@
 #include <mutex>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "tests/sidecar/pipeline_fixture.h"
@@ -113,10 +114,12 @@ TEST_F(PipelineTest, TextsOfDifferentClientsShareBatches) {
   std::mutex mutex;
   std::uint32_t clients_together = 0;
   std::vector<std::thread> threads;
-  for (auto& client : clients) {
-    threads.emplace_back([&] {
+  for (std::size_t i = 0; i < clients.size(); ++i) {
+    threads.emplace_back([&, i] {
       CallReport report;
-      ASSERT_TRUE(client->classify("sentiment", {&kGood, 1}, {}, &report));
+      const std::string text = std::string(kGood) + std::to_string(i);  // no two are the same
+      const std::string_view view = text;
+      ASSERT_TRUE(clients[i]->classify("sentiment", {&view, 1}, {}, &report));
       const std::lock_guard lock(mutex);
       clients_together = std::max(clients_together, report.batch_clients);
     });
@@ -124,6 +127,32 @@ TEST_F(PipelineTest, TextsOfDifferentClientsShareBatches) {
   for (std::thread& thread : threads) thread.join();
   EXPECT_GE(clients_together, 2U);
   EXPECT_GE(pipeline_->report().totals.batches_mixed, 1U);
+}
+
+TEST_F(PipelineTest, TheSameTextOfSeveralClientsIsComputedOnce) {
+  config_.scheduler.max_delay_us = 1'000'000;  // what is sent meanwhile waits for the first one
+  start();
+  const std::vector<std::shared_ptr<shm::Link>> links = {raw(), raw(), raw()};
+  std::vector<shm::Ticket> tickets;
+  for (const auto& link : links) {
+    const auto ticket = send_text(*link);
+    ASSERT_TRUE(ticket);
+    tickets.push_back(*ticket);
+  }
+  std::vector<std::string> replies;
+  for (std::size_t i = 0; i < links.size(); ++i) {
+    const auto answer = links[i]->wait(tickets[i]);
+    ASSERT_TRUE(answer);
+    EXPECT_EQ(answer->fields.code, base::Code::kOk);
+    EXPECT_EQ(answer->fields.batch_texts, 1U);
+    const auto* bytes = reinterpret_cast<const char*>(answer->payload.data());
+    replies.emplace_back(bytes, answer->payload.size());
+    links[i]->finish(tickets[i]);
+  }
+  EXPECT_EQ(replies[1], replies[0]);
+  EXPECT_EQ(replies[2], replies[0]);
+  EXPECT_EQ(pipeline_->report().totals.texts, 1U);
+  EXPECT_EQ(pipeline_->report().totals.requests, 3U);
 }
 
 TEST_F(PipelineTest, AnUnknownServiceIsAnsweredWithTheOnesThereAre) {
@@ -313,6 +342,42 @@ TEST_F(PipelineTest, AFullQueueAnswersBusyWithAHint) {
   EXPECT_GT(refused->fields.retry_after_us, 0U);
   link->finish(*second);
   EXPECT_EQ(link->wait(*first)->fields.code, base::Code::kOk) << "nothing that was taken is lost";
+}
+
+TEST_F(PipelineTest, ARequestWithoutADeadlineHasItsServices) {
+  config_.scheduler.max_delay_us = 50'000;
+  start();
+  const auto link = raw();
+  const std::string list = text_list({std::string(kGood)});
+  EXPECT_EQ(ask(*link, {.op = shm::Op::kEmbed, .items = 1}, list).code, base::Code::kOk);
+  ServicePolicy& policy = services_->at(0).policy;
+  const std::uint32_t before = std::exchange(policy.deadline_ms, 1U);
+  EXPECT_EQ(ask(*link, {.op = shm::Op::kEmbed, .items = 1}, list).code,
+            base::Code::kDeadlineExceeded);
+  policy.deadline_ms = before;
+}
+
+TEST_F(PipelineTest, UnderPressureWorkOfLowPriorityIsRefusedWithAHintAndTakenAgainAfterwards) {
+  start();
+  const auto link = raw();
+  const std::string list = text_list({std::string(kGood)});
+  const auto embed = [&](Priority priority) {
+    ServicePolicy& policy = services_->at(0).policy;
+    const Priority before = std::exchange(policy.priority, priority);
+    const shm::ReplyFields reply = ask(*link, {.op = shm::Op::kEmbed, .items = 1}, list);
+    policy.priority = before;
+    return reply;
+  };
+  pipeline_->observe({.memory = 0.95, .cpu = 0.1});
+  const shm::ReplyFields refused = embed(Priority::kLow);
+  EXPECT_EQ(refused.code, base::Code::kBusy);
+  EXPECT_GT(refused.retry_after_us, 0U);
+  EXPECT_LE(refused.retry_after_us, 3'001'000U);
+  EXPECT_EQ(embed(Priority::kNormal).code, base::Code::kOk);
+  pipeline_->observe({.memory = 0.87, .cpu = 0.1});
+  EXPECT_EQ(embed(Priority::kIdle).code, base::Code::kBusy);
+  pipeline_->observe({.memory = 0.84, .cpu = 0.1});
+  EXPECT_EQ(embed(Priority::kLow).code, base::Code::kOk);
 }
 
 TEST_F(PipelineTest, ADeadlineThatPassesInTheQueueIsAnsweredAsSuch) {

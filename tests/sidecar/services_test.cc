@@ -115,6 +115,77 @@ TEST_F(ServicesTest, PrecisionIsTheServicesOwnOrThatOfAll) {
   }
 }
 
+TEST_F(ServicesTest, APolicyIsTheServicesOwnAndADefaultDeadlineIsAlwaysSet) {
+  service_.policy = {.max_concurrent = 2, .max_queue_size = 10, .priority = Priority::kLow};
+  const auto services = load();
+  ASSERT_TRUE(services) << services.error().message;
+  ServicePolicy expected = service_.policy;
+  expected.deadline_ms = Config().scheduler.deadline_default_ms;
+  EXPECT_EQ(services->at(0).policy, expected);
+  service_.policy.deadline_ms = 7;
+  EXPECT_EQ(load()->at(0).policy.deadline_ms, 7U);
+}
+
+TEST_F(ServicesTest, BatchesAreAsLargeAsConfiguredOrPlanned) {
+  Config config;
+  config.services = {service_};
+  config.scheduler.batch_tokens_max = 100;
+  auto services = Services::load(config, *backend_);
+  ASSERT_TRUE(services) << services.error().message;
+  EXPECT_EQ(services->batch_tokens_max(), 100U);
+  config.scheduler.batch_tokens_max = 0;
+  services = Services::load(config, *backend_);
+  ASSERT_TRUE(services) << services.error().message;
+  EXPECT_GE(services->batch_tokens_max(), services->tokens_max());
+  EXPECT_LE(services->batch_tokens_max(), 4096U);
+  config.scheduler.measure_ms = 0;
+  services = Services::load(config, *backend_);
+  ASSERT_TRUE(services) << services.error().message;
+  EXPECT_THAT(services->batch_tokens_max(), ::testing::AnyOf(1024U, 2048U, 4096U));
+}
+
+TEST_F(ServicesTest, ALatencyTargetHoldsForAllServices) {
+  Config config;
+  config.services = {service_, service_};
+  config.services[1].name = "urgent";
+  auto services = Services::load(config, *backend_);
+  ASSERT_TRUE(services) << services.error().message;
+  services->at(0).batch_tokens = 4000;
+  services->at(1).batch_tokens = 300;
+  EXPECT_EQ(services->batch_tokens_max(), 4000U);
+  services->at(1).policy.latency_target_ms = 50;
+  EXPECT_EQ(services->batch_tokens_max(), 300U);
+}
+
+// docs/examples/legal-assistant.yaml, with small models in the places of its own.
+TEST_F(ServicesTest, TheExampleOfALegalAssistantIsServed) {
+  const testing::TempDir store;
+  for (const auto& [entry, model] :
+       {std::pair{"case-encoder", "tiny-bert"}, std::pair{"search-encoder", "tiny-bert"},
+        std::pair{"consultation-classifier", "tiny-classifier"},
+        std::pair{"clause-classifier", "tiny-classifier"},
+        std::pair{"intent-classifier", "tiny-classifier"}}) {
+    std::filesystem::copy(testing::data_path(model), store / entry,
+                          std::filesystem::copy_options::recursive);
+  }
+  const std::string models = "--models=" + store.path();
+  const char* const arguments[] = {
+      "nacelled", "--config=" NACELLE_SOURCE_DIR "/docs/examples/legal-assistant.yaml",
+      models.c_str(), nullptr};
+  const char* const environment[] = {nullptr};
+  const auto loaded = load_config(3, arguments, environment);
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  const auto services = Services::load(loaded->config, *backend_);
+  ASSERT_TRUE(services) << services.error().message;
+  ASSERT_EQ(services->size(), 5U);
+  EXPECT_EQ(services->at(0).name, "case_analysis");
+  EXPECT_EQ(services->at(0).policy.max_concurrent, 2U);
+  EXPECT_EQ(services->at(0).policy.max_queue_size, 10U);
+  EXPECT_EQ(services->at(4).policy.priority, Priority::kLow);
+  EXPECT_TRUE(services->at(3).answers(shm::Op::kEmbed));
+  EXPECT_TRUE(services->at(4).answers(shm::Op::kClassify));
+}
+
 TEST_F(ServicesTest, AQuantizedModelIsLoadedWithItsGatesReportOnly) {
   const std::string source = folder_.path();
   const testing::TempDir other;

@@ -69,6 +69,14 @@ CAMPAIGNS = {
              "NACELLE_TEST_CALLS=10000000", "NACELLE_TEST_CALLS=100000",
              "requests given up at any moment leave every slot usable"),
     ),
+    "limits": (
+        Step("drains", "D9", "crash_test --gtest_filter=DrainTest.*",
+             "CAMPAIGN_TRIALS=1000", "CAMPAIGN_TRIALS=10",
+             "a SIGTERM at any moment under load loses nothing that was taken"),
+        Step("allocations", "D5", "allocation_test",
+             "CAMPAIGN_TRIALS=1000000", "CAMPAIGN_TRIALS=20",
+             "memory that runs out anywhere ends no process and leaves nothing behind"),
+    ),
 }
 
 

@@ -17,7 +17,7 @@ class Module(NamedTuple):
 
 
 BASE = ("sidecar/base",)
-STAGE = (*BASE, "shm", "kernels", "sidecar/tokenizer", "sidecar/model", "sidecar/config", "sidecar")
+STAGE = (*BASE, "sidecar/metrics", "shm", "kernels", "sidecar/tokenizer", "sidecar/model", "sidecar/config", "sidecar")
 
 MODULES = (
     # Knows nothing of ours.
@@ -29,6 +29,7 @@ MODULES = (
            BASE),
     Module("kernels", ("kernels/kernels.h", "kernels/element.h"), BASE),
     Module("sidecar/files", EVERY_HEADER, BASE),
+    Module("sidecar/metrics", EVERY_HEADER, BASE),
     Module("sidecar/config", ("sidecar/config.h",), BASE),
     Module("sidecar/store", ("sidecar/store/store.h",), (*BASE, "sidecar/files")),
     # What understands models.
@@ -42,17 +43,19 @@ MODULES = (
             "sidecar/model")),
     # The operator's side.
     Module("sidecar/control",
-           ("sidecar/control/api.h", "sidecar/control/server.h", "sidecar/control/verbs.h"),
+           ("sidecar/control/api.h", "sidecar/control/http.h", "sidecar/control/server.h",
+            "sidecar/control/statistics.h", "sidecar/control/verbs.h"),
            (*BASE, "sidecar/files", "sidecar/config")),
     # The top of sidecar/: the nouns that move between the stages, and what the stages share.
     Module("sidecar", EVERY_HEADER,
-           (*BASE, "shm", "kernels", "sidecar/files", "sidecar/config", "sidecar/store",
-            "sidecar/tokenizer", "sidecar/model", "sidecar/quantize")),
+           (*BASE, "shm", "kernels", "sidecar/files", "sidecar/metrics", "sidecar/config",
+            "sidecar/store", "sidecar/tokenizer", "sidecar/model", "sidecar/quantize")),
     # The stages do not know each other, with two arrows, forwards: what intake refuses or answers by
     # itself goes straight to the replier, and streams end there.
     Module("sidecar/replier", ("sidecar/replier.h",), STAGE),
     Module("sidecar/executor", ("sidecar/executor.h",), STAGE),
-    Module("sidecar/scheduler", ("sidecar/scheduler.h",), STAGE),
+    Module("sidecar/schedule", EVERY_HEADER, STAGE),  # the scheduler's parts, each on its own
+    Module("sidecar/scheduler", ("sidecar/scheduler.h",), (*STAGE, "sidecar/schedule")),
     Module("sidecar/streamer", ("sidecar/streamer.h",), (*STAGE, "sidecar/replier")),
     # Not a stage: a stand-in for clients that cannot share memory, on their side of the regions.
     Module("sidecar/relay", ("sidecar/relay.h",), (*BASE, "shm")),
@@ -61,24 +64,29 @@ MODULES = (
     Module("sidecar/pipeline", ("sidecar/pipeline.h",),
            (*STAGE, "sidecar/store", "sidecar/control", "sidecar/intake", "sidecar/scheduler",
             "sidecar/executor", "sidecar/replier", "sidecar/streamer")),
+    # Not a stage either: writes the page that nacellectl top reads.
+    Module("sidecar/statistics", ("sidecar/statistics.h",), (*BASE, "sidecar/control")),
     Module("sidecar/main", (),
-           (*BASE, "kernels", "sidecar", "sidecar/config", "sidecar/store", "sidecar/control",
+           (*BASE, "kernels", "sidecar", "sidecar/statistics", "sidecar/config", "sidecar/store", "sidecar/control",
             "sidecar/pipeline")),
     Module("ctl", (), (*BASE, "kernels", "sidecar/control", "sidecar/store", "sidecar/quantize")),
 )
 
 # Files of a module that do not carry its name.
 PART_OF = {
+    "sidecar/pipeline_metrics": "sidecar/pipeline",     # what the pipeline tells of itself,
+    "sidecar/pipeline_statistics": "sidecar/pipeline",  # and on the page in shared memory
     "sidecar/reception": "sidecar/intake",  # how intake meets clients,
     "sidecar/texts": "sidecar/intake",      # how it takes requests about texts:
     "sidecar/asked": "sidecar/intake",      # what they ask for,
     "sidecar/windows": "sidecar/intake",    # and their texts as tokens
     "sidecar/rows": "sidecar/executor",     # from the model's numbers to a reply's rows
+    "sidecar/choice": "sidecar/scheduler",  # which batch it makes
 }
 
 # Of a module's public headers, this one may see these only.
 NARROWED = {
-    ("ctl", "sidecar/control"): ("sidecar/control/api.h",),
+    ("ctl", "sidecar/control"): ("sidecar/control/api.h", "sidecar/control/statistics.h"),
 }
 
 # Tests and benchmarks look inside: they may include every header. Examples include what is installed.
@@ -96,7 +104,7 @@ LIBRARY_EXPORTS = "nacelle_"
 MIRRORED = {"sidecar": "sidecar"}
 # Tests of behaviour that belongs to no single source file.
 MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz", "golden", "hostile",
-                       "model", "support", "tree")
+                       "model", "sim", "support", "tree")
 MIRROR_FREE_TESTS = (
     "tests/shm/one_mapping_test.cc",  # both ends at once, for the thread sanitizer
     "tests/kernels/amx_emulator_test.cc",  # a stand-in for instructions, for the tests alone

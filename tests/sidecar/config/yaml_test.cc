@@ -107,7 +107,7 @@ TEST(Yaml, MistakesAreToldWithTheirPlaceAndTheFix) {
       {"services: {a: {model: /a, prompts: {q: [x]}}}\n", "1:40", "has no text for \"q\""},
       {"services: {a: {model: /a, prompt_default:}}\n", "1:42", "is a single value"},
       {"services: {a: {model: /a, long_input: chunk}}\n", "1:39",
-       "is \"chunk\"; it is one of truncate, reject, chunk_mean"},
+       "is none of its words; give truncate, reject or chunk_mean"},
       {"config: /other.yaml\n", "1:1", "names the file itself"},
       {"? [a]\n: b\n", "1:3", "a key has to be a plain name"},
       {"socket: &s /a\n", "1:9", "anchors (&name) are not allowed"},

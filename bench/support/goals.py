@@ -1,4 +1,4 @@
-"""What the transport has to reach, as ratios of the same run, and whether it did."""
+"""What a benchmark has to reach, mostly as ratios of the same run, and whether it did."""
 
 from typing import NamedTuple
 
@@ -28,8 +28,8 @@ class Goal(NamedTuple):
         return (f"{self.what:<66} {number(self.value):>9} {self.unit:<6} "
                 f"{sign} {number(self.limit):>6}  {self.verdict}")
 
-    def row(self):
-        return {"bench": "transport", "case": f"goal: {self.what}", "unit": self.unit,
+    def row(self, bench):
+        return {"bench": bench, "case": f"goal: {self.what}", "unit": self.unit,
                 "value": self.value, "limit": self.limit, "at_least": self.at_least,
                 "met": self.met}
 
