@@ -63,6 +63,8 @@ class Intake {
   // request that was being taken at that moment has been handed on.
   void drain();
   [[nodiscard]] bool draining() const { return draining_.load(std::memory_order_seq_cst); }
+  // Requests about texts that were told so, and taken no further.
+  [[nodiscard]] std::uint64_t refused_in_drain() const { return refused_in_drain_.get(); }
 
   // Any thread: who is connected.
   [[nodiscard]] std::vector<std::shared_ptr<ClientState>> clients() const;
@@ -125,6 +127,7 @@ class Intake {
   std::uint64_t next_id_ = 1;
   std::atomic<bool> stopping_{false};
   std::atomic<bool> draining_{false};
+  metrics::Counter refused_in_drain_;
   // run()'s thread is between looking at draining_ and handing a request on.
   std::atomic<bool> taking_{false};
   bool took_texts_ = false;  // since run() last looked at the clock

@@ -124,6 +124,7 @@ int serve(const sidecar::LoadedConfig& loaded) {
   const std::size_t late =
       (*pipeline)->drain(config.shutdown.drain_timeout_ms * base::kMillisecond);
   base::log_info("stopped", {{"requests", (*pipeline)->report().totals.requests},
+                             {"refused_in_drain", (*pipeline)->refused_in_drain()},
                              {"refused_at_the_end", late}});
   return 0;
 }

@@ -48,6 +48,7 @@ class Pipeline {
   [[nodiscard]] std::string metrics() const;
   // Whether requests are taken: not while it drains.
   [[nodiscard]] bool serving() const { return !intake_->draining(); }
+  [[nodiscard]] std::uint64_t refused_in_drain() const { return intake_->refused_in_drain(); }
   // Fills the statistics page (pipeline_statistics.cc); its intervals are from call to call. For
   // one thread, and no longer than the pipeline lives.
   [[nodiscard]] std::function<void(control::Statistics&)> statistics_source() const;

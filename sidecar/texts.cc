@@ -198,6 +198,7 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
   service.counters.requests.add();
   if (draining()) {  // counted first: every request that is taken ends in the counts, too
     service.counters.errors.add();
+    refused_in_drain_.add();
     return replier_.refuse(*client, submission,
                            {Code::kSidecarGone, "the sidecar is shutting down"});
   }

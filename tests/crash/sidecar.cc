@@ -116,7 +116,11 @@ Footprint Sidecar::footprint() const {
   std::ifstream maps(proc + "/maps");
   for (std::string line; std::getline(maps, line);) {
     if (has_name(line)) ++footprint.maps;
-    if (line.find("/memfd:nacelle-") != std::string::npos) ++footprint.regions;
+    // The statistics page is nobody's region.
+    if (line.find("/memfd:nacelle-") != std::string::npos &&
+        line.find("/memfd:nacelle-statistics") == std::string::npos) {
+      ++footprint.regions;
+    }
   }
   return footprint;
 }
