@@ -35,7 +35,7 @@ TEST(Statistics, APageIsThereAsSoonAsOneWatches) {
   ASSERT_TRUE(view) << view.error().message;
   const auto first = view->read();
   ASSERT_TRUE(first) << first.error().message;
-  EXPECT_EQ(first->updates, 1U);
+  EXPECT_GE(first->updates, 1U);  // it goes on being written
   EXPECT_EQ(first->texts, 2 * first->requests);
 }
 
