@@ -192,10 +192,14 @@ TEST_F(AllocationTest, ABatchIsAnsweredAllButWhatFailsAlone) {
   Services services = load_well();
   const auto width = services.at(0).model->info().embed_width;
   constexpr std::uint32_t kRequests = 6;
+  sidecar::Counters counters;
   std::vector<std::unique_ptr<Request>> requests;
   std::vector<std::vector<std::byte>> replies(kRequests);
+  const auto client = std::make_shared<sidecar::ClientState>();
+  client->account = counters.accounts.open("tests", 0);
   for (std::uint32_t i = 0; i < kRequests; ++i) {
     auto request = std::make_unique<Request>();
+    request->client = client;
     const bool is_cut = i % 2 == 1;  // a text of two windows, or two texts
     request->texts = is_cut ? 1 : 2;
     if (is_cut) request->first_windows = {0, 2};
@@ -210,7 +214,6 @@ TEST_F(AllocationTest, ABatchIsAnsweredAllButWhatFailsAlone) {
     requests.push_back(std::move(request));
   }
   std::vector<std::vector<std::byte>> right;
-  sidecar::Counters counters;
   std::optional<base::Status> status;
   std::unique_ptr<Executor> executor;
   Batch batch;
@@ -291,6 +294,7 @@ TEST_F(AllocationTest, EverybodyIsAnsweredAndWoken) {
   Services services = load_well();
   sidecar::Counters counters;
   Sleepers sleepers;
+  sleepers.client->account = counters.accounts.open("tests", 0);
   for (std::uint64_t nth = 0; nth < 5; ++nth) {  // 0: none fails
     sidecar::Replier replier(services, counters);
     std::vector<sidecar::Outcome> outcomes = sleepers.requests();

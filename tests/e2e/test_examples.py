@@ -115,4 +115,6 @@ def test_the_readme_shows_the_file_itself(name: str):
 
 
 def test_every_example_is_shown():
-    assert {path.name for path in EXAMPLES.iterdir()} == {*SHOWN, "CMakeLists.txt"}
+    # A configuration is too long to show, and loaded by a test of its own.
+    programs = {path.name for path in EXAMPLES.iterdir() if path.suffix != ".yaml"}
+    assert programs == {*SHOWN, "CMakeLists.txt"}
