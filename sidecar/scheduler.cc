@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
-#include "sidecar/schedule/split.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -178,9 +177,6 @@ std::unique_ptr<Request> Scheduler::end(Flight& flight) {
     --queued_;
     flight.line->lane->remove(flight);
   }
-  for (Batch& batch : retries_) {
-    std::erase_if(batch.slices, [&](const Slice& slice) { return slice.request == leader.get(); });
-  }
   table_.remove(flight);
   const std::size_t place = flight.place;
   std::swap(flights_[place], flights_.back());
@@ -202,11 +198,6 @@ void Scheduler::replace_leader(Flight& flight, Error why, const GivenUp& given_u
       continue;
     }
     std::unique_ptr<Request> last = succeed(flight, std::move(next));
-    for (Batch& batch : retries_) {
-      for (Slice& slice : batch.slices) {
-        if (slice.request == last.get()) slice.request = flight.leader.get();
-      }
-    }
     if (flight.line) {
       Lane& lane = *flight.line->lane;
       lane.remove(flight);
@@ -246,7 +237,6 @@ Decision Scheduler::next(Nanos now, const GivenUp& given_up) {
   CHECK(!running_);
   Decision decision;
   drop_expired(now, given_up, decision.dropped);
-  decision.batch = retry(given_up, decision.dropped);
   while (!decision.batch) {
     const Choice choice = choose(now);
     if (!choice.line) {
@@ -260,41 +250,6 @@ Decision Scheduler::next(Nanos now, const GivenUp& given_up) {
   }
   running_ = true;
   return decision;
-}
-
-// The next part of a batch that was too large, without those who have left.
-std::optional<Batch> Scheduler::retry(const GivenUp& given_up, std::vector<Outcome>& dropped) {
-  while (!retries_.empty()) {
-    // Whoever leaves changes the slices: look again from the start.
-    const std::vector<Slice>& slices = retries_.front().slices;
-    for (std::size_t i = 0; i < slices.size();) {
-      Flight& flight = *slices[i].request->flight;
-      if (given_up(*flight.leader)) {
-        drop_given_up(flight, given_up, dropped);
-        i = 0;
-      } else {
-        ++i;
-      }
-    }
-    Batch batch = std::move(retries_.front());
-    retries_.pop_front();
-    recount(batch);
-    if (batch.tokens > batch_tokens_ && batch.texts > 1) {  // there is less memory now
-      auto [first, second] = split(batch);
-      retries_.push_front(std::move(second));
-      retries_.push_front(std::move(first));
-    } else if (batch.texts > 0) {
-      ++counts_.retried;
-      classes_waiting_ = 0;
-      for (const auto& lane : lanes_) {
-        if (lane && !lane->lines.empty()) {
-          classes_waiting_ |= 1U << services_[lane->service].limits.priority;
-        }
-      }
-      return batch;
-    }
-  }
-  return std::nullopt;
 }
 
 // Charges the clients of a batch for their tokens' part of its time.
@@ -350,13 +305,6 @@ std::vector<Outcome> Scheduler::finished(const Batch& batch, const base::Status&
   running_ = false;
   charge(batch, compute);
   if (status) lane(*batch.slices[0].request).cost.learn(batch.tokens, compute);
-  if (!status && status.error().code == Code::kTooLarge && batch.texts > 1) {
-    ++counts_.splits;
-    auto [first, second] = split(batch);
-    retries_.push_front(std::move(second));
-    retries_.push_front(std::move(first));
-    return {};
-  }
   std::vector<Flight*> over;
   for (const Slice& slice : batch.slices) {
     Flight& flight = *slice.request->flight;
@@ -386,7 +334,6 @@ std::vector<std::unique_ptr<Request>> Scheduler::take_all() {
     flight.followers.clear();
     all.push_back(end(flight));
   }
-  retries_.clear();
   counts_.taken_back += all.size();
   return all;
 }

@@ -12,14 +12,13 @@
 //   flight.h     identical requests, computed once      lane.h       what can share a batch
 //   shares.h     fair shares of the device's time       classes.h    priorities that age
 //   window.h     whether waiting for company pays       cost.h       what batches cost, learnt
-//   deadlines.h  what has expired                       split.h      batches too large for memory
+//   deadlines.h  what has expired
 //
 // Requests belong to the scheduler from add() until they come out of next() or finished() with
 // their one answer. Batches point at them.
 #pragma once
 
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -84,8 +83,6 @@ struct SchedulerCounts {
   std::uint64_t cancelled = 0;
   std::uint64_t taken_back = 0;  // by take_all()
   std::uint64_t shared = 0;      // of those taken: joined another one's computation
-  std::uint64_t splits = 0;      // batches that were too large for memory,
-  std::uint64_t retried = 0;     // and parts of them that ran
 };
 
 // Whether a request's client is no longer interested.
@@ -103,10 +100,9 @@ class Scheduler {
   // requests that would run now.
   [[nodiscard]] Decision next(base::Nanos now, const GivenUp& given_up);
 
-  // The batch has taken the device for `compute` and ended at `now`. kTooLarge means that it did
-  // not fit into memory: it is run again in halves, and only a text that fails by itself fails its
-  // request. Any other error fails all requests in it. Outcomes with Outcome::rows_of get their
-  // rows copied before any of them is answered.
+  // The batch has taken the device for `compute` and ended at `now`. A request with Request::failed
+  // fails by itself, an error fails all requests in the batch. Outcomes with Outcome::rows_of get
+  // their rows copied before any of them is answered.
   [[nodiscard]] std::vector<Outcome> finished(const Batch& batch, const base::Status& status,
                                               base::Nanos compute, base::Nanos now,
                                               const GivenUp& given_up);
@@ -152,7 +148,6 @@ class Scheduler {
                       std::vector<Outcome>& left);
   void drop_expired(base::Nanos now, const GivenUp& given_up, std::vector<Outcome>& dropped);
   void drop_given_up(Flight& flight, const GivenUp& given_up, std::vector<Outcome>& dropped);
-  std::optional<Batch> retry(const GivenUp& given_up, std::vector<Outcome>& dropped);
   void charge(const Batch& batch, base::Nanos compute);
   void answer(Flight& flight, const base::Status& status, base::Nanos now, const GivenUp& given_up,
               std::vector<Outcome>& outcomes);
@@ -178,7 +173,6 @@ class Scheduler {
   FlightTable table_;
   Deadlines deadlines_;
   std::vector<std::unique_ptr<Flight>> flights_;  // in no order
-  std::deque<Batch> retries_;                     // parts of batches that were too large, in order
   std::uint64_t batches_ = 0;                     // made so far
   bool running_ = false;                          // a batch is on the device
   std::uint32_t classes_waiting_ = 0;             // when it was chosen

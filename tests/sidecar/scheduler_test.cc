@@ -406,35 +406,6 @@ TEST(Scheduler, FollowersCountAsWaitingButNotInTheirService) {
 
 // ---- memory ----
 
-const base::Status kNoMemory = base::Error{base::Code::kTooLarge, "it does not fit"};
-
-TEST(Scheduler, ABatchThatDoesNotFitIsHalvedAndOnlyTheCulpritFails) {
-  const Crowd crowd;
-  Scheduler scheduler({.batch_tokens_max = 100});
-  for (std::uint64_t id = 1; id <= 8; ++id) {
-    ASSERT_FALSE(scheduler.add(crowd.request(id, {id == 6 ? 30U : 10U})));
-  }
-  std::vector<std::uint64_t> good;
-  std::vector<std::uint64_t> bad;
-  for (int i = 0; i < 30; ++i) {
-    const Decision decision = scheduler.next(0, kNobodyLeft);
-    if (!decision.batch) break;
-    // Memory for 25 tokens: no batch with request 6 fits.
-    const bool fits = decision.batch->tokens <= 25;
-    for (const Outcome& outcome :
-         scheduler.finished(*decision.batch, fits ? base::ok() : kNoMemory, 0, 0, kNobodyLeft)) {
-      (outcome.status ? good : bad).push_back(outcome.request->generation);
-      if (!outcome.status) {
-        EXPECT_EQ(outcome.status.error().code, base::Code::kTooLarge);
-      }
-    }
-  }
-  EXPECT_THAT(good, ElementsAre(1, 2, 3, 4, 5, 7, 8));
-  EXPECT_THAT(bad, ElementsAre(6));
-  EXPECT_EQ(scheduler.held_requests(), 0U);
-  EXPECT_GT(scheduler.counts().splits, 0U);
-}
-
 TEST(Scheduler, ARequestThatFailsByItselfFailsAlone) {
   const Crowd crowd;
   Scheduler scheduler({.batch_tokens_max = 40});
@@ -448,35 +419,6 @@ TEST(Scheduler, ARequestThatFailsByItselfFailsAlone) {
   EXPECT_EQ(outcomes[0].status.error().code, base::Code::kTooLarge);
   EXPECT_TRUE(outcomes[1].status);
   EXPECT_EQ(scheduler.queued_tokens(), 0U) << "its second text never runs";
-}
-
-TEST(Scheduler, ALeaderThatLeavesBetweenTheHalvesIsSucceededThere) {
-  const Crowd crowd;
-  Scheduler scheduler({});
-  ASSERT_FALSE(scheduler.add(twin(crowd, 1, 1, kLongTime, 0)));
-  ASSERT_FALSE(scheduler.add(twin(crowd, 2, 1)));
-  const Decision decision = scheduler.next(0, kNobodyLeft);
-  ASSERT_EQ(decision.batch->texts, 2U);
-  EXPECT_TRUE(scheduler.finished(*decision.batch, kNoMemory, 0, 0, kNobodyLeft).empty());
-  const Decision again =
-      scheduler.next(0, [](const Request& request) { return request.generation == 1; });
-  EXPECT_THAT(ids(again.dropped), ElementsAre(1));
-  ASSERT_TRUE(again.batch);
-  EXPECT_EQ(again.batch->slices[0].request->generation, 2U);
-  EXPECT_THAT(run(scheduler, again), ElementsAre());
-  EXPECT_THAT(run_next(scheduler), ElementsAre(2));
-}
-
-TEST(Scheduler, WhoGaveUpIsNotRunAgainInHalves) {
-  const Crowd crowd;
-  Scheduler scheduler({});
-  ASSERT_FALSE(scheduler.add(crowd.request(1, {10, 10, 10, 10})));
-  const Decision decision = scheduler.next(0, kNobodyLeft);
-  EXPECT_TRUE(scheduler.finished(*decision.batch, kNoMemory, 0, 0, kNobodyLeft).empty());
-  const Decision again = scheduler.next(0, [](const Request&) { return true; });
-  EXPECT_THAT(ids(again.dropped), ElementsAre(1));
-  EXPECT_FALSE(again.batch);
-  EXPECT_EQ(scheduler.held_requests(), 0U);
 }
 
 TEST(Scheduler, TheBudgetFollowsMemory) {

@@ -47,28 +47,17 @@ int run(int argc, char** argv) {
                 << "again with: ./run sim --seed=" << seed + i << "\n";
       return 1;
     }
-    all.trace = (all.trace ^ result.trace) * 0x9E3779B97F4A7C15ULL;
-    all.sent += result.sent;
-    all.ok += result.ok;
-    all.failed += result.failed;
-    all.busy += result.busy;
-    all.expired += result.expired;
-    all.cancelled += result.cancelled;
-    all.shared += result.shared;
-    all.splits += result.splits;
-    all.batches += result.batches;
-    all.ended += result.ended;
+    add(all, result);
   }
   std::printf(
       "seeds %llu to %llu: no violation, trace %016llx\n"
-      "%.1f s of the device's time, %llu batches (%llu split), %llu requests (%llu followed "
-      "others):\n"
-      "%llu ok + %llu failed + %llu busy + %llu expired + %llu cancelled\n",
+      "%.1f s of the device's time, %llu batches, %llu requests (%llu followed others):\n"
+      "%llu ok + %llu failed (%llu too large) + %llu busy + %llu expired + %llu cancelled\n",
       static_cast<unsigned long long>(seed), static_cast<unsigned long long>(seed + count - 1),
       static_cast<unsigned long long>(all.trace), static_cast<double>(all.ended) / 1e9,
-      static_cast<unsigned long long>(all.batches), static_cast<unsigned long long>(all.splits),
-      static_cast<unsigned long long>(all.sent), static_cast<unsigned long long>(all.shared),
-      static_cast<unsigned long long>(all.ok), static_cast<unsigned long long>(all.failed),
+      static_cast<unsigned long long>(all.batches), static_cast<unsigned long long>(all.sent),
+      static_cast<unsigned long long>(all.shared), static_cast<unsigned long long>(all.ok),
+      static_cast<unsigned long long>(all.failed), static_cast<unsigned long long>(all.too_large),
       static_cast<unsigned long long>(all.busy), static_cast<unsigned long long>(all.expired),
       static_cast<unsigned long long>(all.cancelled));
   return 0;

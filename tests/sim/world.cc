@@ -93,6 +93,7 @@ class World {
   void answer(Outcome& outcome);
   void check_bounds();
   [[nodiscard]] bool is_full(const Request& request) const;
+  void fail_what_does_not_fit(const Batch& batch);
   void check_starvation(std::uint32_t served, Nanos took);
   [[nodiscard]] bool given_up(const Request& request) const {
     const Entry& entry = *entries_[request.generation];
@@ -116,9 +117,6 @@ class World {
   base::Status ends_ = base::ok();
   Nanos wake_at_ = base::kNever;
   Nanos longest_batch_ = 0;
-  std::uint64_t retried_ = 0;
-  Nanos turn_ = 0;  // the batch and the parts of it that ran again,
-  Nanos longest_turn_ = 0;
   // By class: whether it had something to run besides the batch, and for how long others ran.
   std::array<bool, sidecar::kPriorityClasses> had_work_{};
   std::array<Nanos, sidecar::kPriorityClasses> starved_{};
@@ -292,6 +290,7 @@ void World::happen(const Event& event) {
 void World::compute(const Batch& batch) {
   for (const Slice& slice : batch.slices) {
     Request& request = *slice.request;
+    if (request.failed) continue;
     const Entry& entry = *entries_[request.generation];
     for (std::uint32_t i = slice.first; i < slice.first + slice.count; ++i) {
       const std::uint32_t row = row_of(request.ids.data() + request.offsets[i], request.tokens(i));
@@ -302,6 +301,20 @@ void World::compute(const Batch& batch) {
       std::memcpy(request.row(i), &row, sizeof row);
       ++result_.texts;
       ++result_.clients[entry.client].texts;
+    }
+  }
+}
+
+// What the executor does when memory is out: halves run, and what does not fit alone has failed.
+void World::fail_what_does_not_fit(const Batch& batch) {
+  for (const Slice& slice : batch.slices) {
+    Request& request = *slice.request;
+    for (std::uint32_t i = slice.first; i < slice.first + slice.count; ++i) {
+      if (request.tokens(i) <= plan_.device.memory_tokens) continue;
+      request.failed = base::Error{Code::kTooLarge, "no memory"};
+    }
+    if (random_.chance(plan_.device.memory_fails)) {
+      request.failed = base::Error{Code::kTooLarge, "no memory"};
     }
   }
 }
@@ -330,9 +343,8 @@ void World::start(Batch batch) {
   ends_ = base::ok();
   if (random_.chance(device.fails)) {
     ends_ = base::Error{Code::kUnavailable, "the device failed"};
-  } else if (batch.tokens > device.memory_tokens || random_.chance(device.memory_fails)) {
-    ends_ = base::Error{Code::kTooLarge, "no memory"};
-    time /= 8;  // found out early
+  } else {
+    fail_what_does_not_fit(batch);
   }
   had_work_ = {};
   for (std::size_t i = 0; i < plan_.services.size(); ++i) {
@@ -343,10 +355,6 @@ void World::start(Batch batch) {
   running_ = std::move(batch);
   started_ = now_;
   longest_batch_ = std::max(longest_batch_, time);
-  const std::uint64_t retried = scheduler_.counts().retried;
-  const bool again = std::exchange(retried_, retried) != retried;
-  turn_ = again ? turn_ + time : time;
-  longest_turn_ = std::max(longest_turn_, turn_);
   schedule(now_ + time, Event::Kind::kBatchEnd, 0);
 }
 
@@ -398,6 +406,7 @@ void World::answer(Outcome& outcome) {
       break;
     case Code::kTooLarge:
       ++result_.failed;
+      ++result_.too_large;
       require(entry.longest > plan_.device.memory_tokens || plan_.device.memory_fails > 0,
               "too large, but every text of it fits");
       break;
@@ -461,7 +470,6 @@ Result World::run() {
   result_.ended = now_;
   const sidecar::SchedulerCounts& counts = scheduler_.counts();
   result_.shared = counts.shared;
-  result_.splits = counts.splits;
   require(scheduler_.held_requests() == 0 && scheduler_.queued_requests() == 0 &&
               scheduler_.queued_tokens() == 0,
           "something is left");
@@ -480,6 +488,16 @@ Result World::run() {
 }  // namespace
 
 Result simulate(const Plan& plan, std::uint64_t seed) { return World(plan, seed).run(); }
+
+void add(Result& all, const Result& day) {
+  all.trace = (all.trace ^ day.trace) * 0x9E3779B97F4A7C15ULL;
+  for (const auto count :
+       {&Result::sent, &Result::ok, &Result::failed, &Result::too_large, &Result::busy,
+        &Result::expired, &Result::cancelled, &Result::shared, &Result::batches}) {
+    all.*count += day.*count;
+  }
+  all.ended += day.ended;
+}
 
 Nanos quantile(std::vector<Nanos> latencies, double share) {
   if (latencies.empty()) return 0;

@@ -41,9 +41,9 @@ struct Manner {
 struct Device {
   Nanos fixed = base::kMillisecond;          // of a batch
   Nanos token = 10 * base::kMicrosecond;     // of each token
-  std::uint32_t memory_tokens = UINT32_MAX;  // a larger batch does not fit
+  std::uint32_t memory_tokens = UINT32_MAX;  // a longer text does not fit
   double fails = 0;                          // the share of batches that fail as a whole
-  double memory_fails = 0;                   // that do not fit whatever their size
+  double memory_fails = 0;                   // of requests that do not fit, whatever their size
   double slow = 0;                           // that take ten times as long
 };
 
@@ -71,13 +71,17 @@ struct Result {
   std::string violation;    // empty: none
   std::uint64_t trace = 0;  // a hash over all events and their times
   std::uint64_t sent = 0, ok = 0, failed = 0, busy = 0, expired = 0, cancelled = 0;
-  std::uint64_t shared = 0, splits = 0, batches = 0, texts = 0, windows_tokens = 0;
+  std::uint64_t too_large = 0;  // of those that failed
+  std::uint64_t shared = 0, batches = 0, texts = 0, windows_tokens = 0;
   Nanos busy_ns = 0;  // of the device
   Nanos ended = 0;
   std::vector<ClientResult> clients;
 };
 
 Result simulate(const Plan& plan, std::uint64_t seed);
+
+// Adds a day's counts and time to those of others, and its trace to theirs.
+void add(Result& all, const Result& day);
 
 // The smallest latency that this share of them does not exceed; 0 of none.
 Nanos quantile(std::vector<Nanos> latencies, double share);
