@@ -5,6 +5,7 @@
 #include <iostream>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "tests/sim/world.h"
@@ -41,14 +42,20 @@ double sum(const std::vector<double>& numbers) {
   return all;
 }
 
-Nanos p99(const Result& result, std::string_view manner) {
+std::vector<Nanos> latencies_of(const Result& result, std::string_view manner) {
   std::vector<Nanos> latencies;
   for (const ClientResult& client : result.clients) {
     if (client.manner != manner) continue;
     latencies.insert(latencies.end(), client.latencies.begin(), client.latencies.end());
   }
-  return quantile(latencies, 0.99);
+  return latencies;
 }
+
+Nanos p99(const Result& result, std::string_view manner) {
+  return quantile(latencies_of(result, manner), 0.99);
+}
+
+constexpr std::uint64_t kDays = 10;  // that a p99 near saturation is taken from
 
 // A device with an encoder's costs on a few cores: 4 ms of a batch are its own, then 0.1 ms a
 // token.
@@ -135,13 +142,26 @@ TEST(Fairness, ALowClassIsNeverStarved) {
     low.service_first = low.service_last = 1;
     Plan plan = plan_of({high, low}, 120 * kSecond);
     plan.services = {{.name = "high", .priority = 0}, {.name = "low", .priority = 2}};
-    const Result result = simulate(plan, 4);
-    ASSERT_EQ(result.violation, "");
-    plan.manners = {high};
-    const Result alone = simulate(plan, 4);
-    ASSERT_EQ(alone.violation, "");
-    std::cout << "high p99: " << p99(alone, "high") / kMicrosecond << " us alone, "
-              << p99(result, "high") / kMicrosecond << " us beside low\n";
+    // At 0.9 the queue itself varies much from day to day: one day says little about its p99.
+    std::vector<Nanos> beside;
+    std::vector<Nanos> alone;
+    Result result;
+    for (std::uint64_t seed = 1; seed <= kDays; ++seed) {
+      Plan only = plan;
+      only.manners = {high};
+      for (const auto& [day, latencies] :
+           {std::pair(simulate(plan, seed), &beside), std::pair(simulate(only, seed), &alone)}) {
+        ASSERT_EQ(day.violation, "");
+        const std::vector<Nanos> some = latencies_of(day, "high");
+        latencies->insert(latencies->end(), some.begin(), some.end());
+        if (latencies == &beside) result = day;
+      }
+    }
+    const Nanos before = quantile(alone, 0.99);
+    const Nanos after = quantile(beside, 0.99);
+    std::cout << "high p99: " << before / kMicrosecond << " us alone, " << after / kMicrosecond
+              << " us beside low\n";
+    EXPECT_LE(static_cast<double>(after), 1.2 * static_cast<double>(before));
     const double lows = sum(compute_of(result, "low"));
     std::cout << "low class at " << load
               << " of high load: " << lows / sum(compute_of(result)) * 100 << " % of the device\n";
