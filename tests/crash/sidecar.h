@@ -16,7 +16,7 @@ namespace nacelle::crash {
 
 // What a process holds, as the kernel counts it.
 struct Footprint {
-  std::size_t fds = 0;
+  std::size_t fds = 0;  // but for files of /proc and /sys, which come and go by themselves
   std::size_t threads = 0;
   std::size_t maps = 0;     // lines of /proc/PID/maps with a name: files, memfds, the stack
   std::size_t regions = 0;  // those of them that are memory shared with clients: 2 per client
