@@ -19,8 +19,9 @@ namespace nacelle::sidecar {
 
 // Shares, 0 to 1.
 struct Pressure {
-  double memory = 0;  // in use (base::MemoryUse)
-  double cpu = 0;     // taken by others (base::cpu_share_of_others)
+  double memory = 0;                      // in use (base::MemoryUse)
+  double cpu = 0;                         // taken by others (base::cpu_share_of_others)
+  std::uint64_t free_bytes = UINT64_MAX;  // of memory; no part of admission: batches follow it
 };
 
 class AdmissionGate {

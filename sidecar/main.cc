@@ -58,8 +58,10 @@ int watch(const sidecar::Config& config, const sigset_t& stop_signals,
     if (signal > 0) return signal;
     if (errno != EAGAIN) continue;  // another signal was handled meanwhile
     base::CpuTimes now = base::cpu_times(base::now_ns(), cpus);
-    pipeline.observe(
-        {.memory = base::memory_use().used, .cpu = base::cpu_share_of_others(before, now)});
+    const base::MemoryUse memory = base::memory_use();
+    pipeline.observe({.memory = memory.used,
+                      .cpu = base::cpu_share_of_others(before, now),
+                      .free_bytes = memory.available});
     before = std::move(now);
   }
 }

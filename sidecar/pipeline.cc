@@ -54,7 +54,7 @@ Pipeline::Pipeline(const Config& config, Services& services)
       executor_(services, counters_),
       scheduler_(limits_of(config, services), limits_of(services)),
       gate_(config.admission) {
-  counters_.batch_tokens_max.set(limits_of(config, services).batch_tokens_max);
+  counters_.batch_tokens_max.set(scheduler_.batch_tokens());
   counters_.trace = &trace_;
 }
 
@@ -96,6 +96,8 @@ Refused Pipeline::submit(std::unique_ptr<Request> request) {
 
 void Pipeline::observe(const Pressure& pressure) {
   const std::lock_guard lock(mutex_);
+  scheduler_.set_batch_tokens(services_.batch_tokens_that_fit(pressure.free_bytes));
+  counters_.batch_tokens_max.set(scheduler_.batch_tokens());
   if (!gate_.observe(pressure, base::now_ns())) return;
   base::log_info(gate_.closed() ? "refusing work of low priority" : "taking all work again",
                  {{"seen", gate_.text()}});

@@ -39,7 +39,8 @@ class Pipeline {
   // queued after `timeout` are answered with kSidecarGone. Returns how many those were.
   std::size_t drain(base::Nanos timeout);
 
-  // Any thread: how short memory and CPU are now, for what is admitted from here on.
+  // Any thread: how short memory and CPU are now, for what is admitted, and how large batches are,
+  // from here on.
   void observe(const Pressure& pressure);
 
   // Counts, services and clients; the process's own facts are the caller's to add.

@@ -109,6 +109,7 @@ class Scheduler {
 
   // What memory allows for now, at most batch_tokens_max. A longer text runs alone.
   void set_batch_tokens(std::uint32_t tokens);
+  [[nodiscard]] std::uint32_t batch_tokens() const { return batch_tokens_; }
 
   // Takes every request out: the end of a drain that ran out of time. No batch is running.
   [[nodiscard]] std::vector<std::unique_ptr<Request>> take_all();

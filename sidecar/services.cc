@@ -212,6 +212,14 @@ std::uint32_t Services::batch_tokens_max() const {
   return has_target ? smallest : largest;
 }
 
+std::uint32_t Services::batch_tokens_that_fit(std::uint64_t free_bytes) const {
+  std::uint64_t tokens = UINT32_MAX;
+  for (const auto& service : list_) {
+    tokens = std::min(tokens, tokens_that_fit(free_bytes, bytes_per_token(*service->model)));
+  }
+  return static_cast<std::uint32_t>(std::max<std::uint64_t>(tokens, 1));
+}
+
 base::Result<std::uint32_t> Services::find(std::string_view name) const {
   std::string names;
   for (std::size_t i = 0; i < list_.size(); ++i) {

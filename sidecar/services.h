@@ -58,6 +58,8 @@ class Services {
   // What scheduler.batch_tokens_max is at "auto": the largest batch_tokens of any service, and the
   // smallest when any has a latency target, as its requests wait for the others' batches.
   [[nodiscard]] std::uint32_t batch_tokens_max() const;
+  // That a batch of any service may hold with so much memory left; at least 1.
+  [[nodiscard]] std::uint32_t batch_tokens_that_fit(std::uint64_t free_bytes) const;
 
  private:
   static base::Result<Services> load_each(const Config& config, kernels::Backend& backend);

@@ -100,13 +100,17 @@ std::uint64_t bytes_per_token(const model::Model& model) {
   return kIds + kSequence + width * sizeof(float);
 }
 
+std::uint64_t tokens_that_fit(std::uint64_t free_bytes, std::uint64_t bytes_per_token) {
+  return free_bytes / 2 / bytes_per_token;
+}
+
 std::uint32_t token_budget(const BudgetInputs& in) {
   std::uint64_t budget = by_free_memory(kBatchTokensDefault, in.free_bytes);
   if (!in.curve.empty()) {
     const auto work = static_cast<std::uint64_t>(kBatchWorkMin / token_ns(in.curve));
     budget = std::max<std::uint64_t>(knee(in.curve), std::min<std::uint64_t>(work, kSweepLast));
   }
-  budget = std::min(budget, in.free_bytes / 2 / in.bytes_per_token);
+  budget = std::min(budget, tokens_that_fit(in.free_bytes, in.bytes_per_token));
   if (in.latency_target > 0 && !in.curve.empty()) {
     const base::Nanos in_time = in.latency_target / 2 / token_ns(in.curve);
     budget = std::min(budget, static_cast<std::uint64_t>(in_time));

@@ -57,6 +57,9 @@ std::uint32_t by_free_memory(std::uint32_t cap, std::uint64_t free_bytes);
 // load: its ids in the request and in the batch, and a row when it is a text of its own.
 std::uint64_t bytes_per_token(const model::Model& model);
 
+// Tokens for which half of the free memory suffices. Bytes per token are at least 1.
+std::uint64_t tokens_that_fit(std::uint64_t free_bytes, std::uint64_t bytes_per_token);
+
 // What a batch costs beside the model (packing, publishing, waking) is some 100 us. Of this much
 // work that is 5 %, as the knee's own loss.
 inline constexpr base::Nanos kBatchWorkMin = 2 * base::kMillisecond;

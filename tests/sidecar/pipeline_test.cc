@@ -380,6 +380,22 @@ TEST_F(PipelineTest, UnderPressureWorkOfLowPriorityIsRefusedWithAHintAndTakenAga
   EXPECT_EQ(embed(Priority::kLow).code, base::Code::kOk);
 }
 
+TEST_F(PipelineTest, BatchesFollowFreeMemory) {
+  start();
+  const auto client = connect();
+  const std::vector<std::string_view> texts(8, kGood);
+  const auto batches = [&] {
+    const std::uint64_t before = pipeline_->report().totals.batches;
+    EXPECT_TRUE(client->embed("sentiment", texts));
+    return pipeline_->report().totals.batches - before;
+  };
+  EXPECT_EQ(batches(), 1U);
+  pipeline_->observe({.free_bytes = 0});
+  EXPECT_EQ(batches(), texts.size()) << "a text is never cut, and always runs";
+  pipeline_->observe({.free_bytes = std::uint64_t{8} << 30U});
+  EXPECT_EQ(batches(), 1U);
+}
+
 TEST_F(PipelineTest, ADeadlineThatPassesInTheQueueIsAnsweredAsSuch) {
   config_.scheduler.max_delay_us = 50'000;
   start();
