@@ -57,9 +57,15 @@ base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd&& socket, co
   welcome.request_region_size = geometry.request_region_size();
   welcome.reply_region_size = geometry.reply_region_size();
 
-  base::Result<base::Fd> request = create_region("nacelle-request", welcome.request_region_size);
+  // The slots at once, the arenas as they are used. A client without shared memory has a stand-in
+  // that writes what the client says, wherever that is.
+  const bool carried = (hello.features & kFeatureCarry) != 0;
+  base::Result<base::Fd> request =
+      create_region("nacelle-request", welcome.request_region_size,
+                    carried ? welcome.request_region_size : geometry.request_arena_offset());
   if (!request) return request.error();
-  base::Result<base::Fd> reply = create_region("nacelle-reply", welcome.reply_region_size);
+  base::Result<base::Fd> reply =
+      create_region("nacelle-reply", welcome.reply_region_size, geometry.reply_arena_offset());
   if (!reply) return reply.error();
   base::Result<Mapping> request_map =
       Mapping::map(request->get(), welcome.request_region_size, Access::kRead);
@@ -76,6 +82,9 @@ base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd&& socket, co
   connection->reply_ = *std::move(reply_map);
   connection->from_client_ = Untrusted(
       {connection->request_.data(), static_cast<std::size_t>(connection->request_.size())});
+  connection->backing_ =
+      Backing({connection->reply_.data(), static_cast<std::size_t>(connection->reply_.size())},
+              geometry.reply_arena_offset());
   connection->write_header(epoch, limits);
   connection->doorbell_.reset(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!connection->doorbell_) {
@@ -232,6 +241,10 @@ std::byte* Connection::lend(SlotState& state, std::uint64_t size) {
     offset = arena_.allocate(size);
   }
   if (!offset) return nullptr;
+  if (!backing_.reach(geometry_.reply_arena_offset() + *offset + size)) {
+    arena_.release(*offset, size);
+    return nullptr;
+  }
   state.lent_offset = *offset;
   state.lent_size = size;
   return reply_.data() + geometry_.reply_arena_offset() + *offset;

@@ -210,7 +210,8 @@ class Connection {
   std::string name_;
   std::uint64_t id_ = 0;
   std::unique_ptr<SlotState[]> slots_;
-  Arena arena_;  // B's
+  Arena arena_;      // B's
+  Backing backing_;  // B's
   Violation violation_ = Violation::kSlotsUsed;
   std::atomic<std::uint32_t> in_flight_{0};
   std::atomic<bool> closed_{false};

@@ -69,6 +69,9 @@ base::Result<std::shared_ptr<Link>> Link::open(const std::string& path, const He
     if (!header) return header.error();
   }
   if (base::Status read = link->read_header(); !read) return read.error();
+  const std::span<std::byte> requests(link->request_.data(),
+                                      static_cast<std::size_t>(link->request_.size()));
+  link->backing_ = Backing(requests, carried ? requests.size() : link->request_arena_offset_);
   if (carried) link->carrier_ = std::make_unique<Carrier>(link->socket_.get(), replies);
   if (!carried) link->spin_ns_ = calibrated_spin_ns();
   return link;
@@ -185,7 +188,10 @@ base::Result<Link::Claim> Link::claim(std::uint32_t payload_size) {
     claim.payload = {request_slot(*slot).payload, payload_size};
     return claim;
   }
-  const std::optional<std::uint32_t> offset = arena_.allocate(payload_size);
+  std::optional<std::uint32_t> offset = arena_.allocate(payload_size);
+  if (offset && !backing_.reach(request_arena_offset_ + std::uint64_t{*offset} + payload_size)) {
+    arena_.release(*std::exchange(offset, std::nullopt), payload_size);
+  }
   if (!offset) {
     free_slot(*slot);
     return Error{Code::kBusy, "no room for " + std::to_string(payload_size) +

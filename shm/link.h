@@ -201,6 +201,7 @@ class Link {
   std::atomic<std::uint64_t> rescued_by_timeout_{0};
   std::mutex mutex_;  // guards everything below; private, and never held while waiting
   Arena arena_;       // A's
+  Backing backing_;   // A's
   std::unique_ptr<SlotState[]> states_;
   std::uint64_t free_[kSlotsMax / 64] = {};       // a bit per free slot
   std::uint64_t abandoned_[kSlotsMax / 64] = {};  // published, given up on, not yet answered

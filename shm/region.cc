@@ -4,6 +4,7 @@
 #include <sys/mman.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <string>
@@ -19,6 +20,9 @@ namespace {
 base::Error failed(const std::string& doing) {
   return base::Error{base::Code::kUnavailable, doing + ": " + base::errno_text(errno)};
 }
+
+// Linux 5.14 and newer can allocate the pages of a mapping on demand, and say when they cannot.
+bool can_populate() { return ::madvise(nullptr, 0, MADV_POPULATE_WRITE) == 0; }
 
 }  // namespace
 
@@ -70,19 +74,36 @@ Mapping::~Mapping() {
   if (data_ != nullptr) ::munmap(data_, size_);
 }
 
-base::Result<base::Fd> create_region(const char* name, std::uint64_t size) {
+base::Result<base::Fd> create_region(const char* name, std::uint64_t size, std::uint64_t backed) {
+  CHECK(backed >= 1 && backed <= size);
   base::Fd fd(::memfd_create(name, MFD_CLOEXEC | MFD_ALLOW_SEALING));
   if (!fd) return failed("cannot create a shared region");
   if (::ftruncate(fd.get(), static_cast<off_t>(size)) != 0) {
     return failed("cannot size a shared region of " + std::to_string(size) + " bytes");
   }
-  if (::fallocate(fd.get(), 0, 0, static_cast<off_t>(size)) != 0) {
-    return failed("no memory for a shared region of " + std::to_string(size) + " bytes");
+  const std::uint64_t first = can_populate() ? backed : size;
+  if (::fallocate(fd.get(), 0, 0, static_cast<off_t>(first)) != 0) {
+    return failed("no memory for a shared region of " + std::to_string(first) + " bytes");
   }
   if (::fcntl(fd.get(), F_ADD_SEALS, F_SEAL_SHRINK | F_SEAL_GROW) != 0) {
     return failed("cannot seal a shared region");
   }
   return fd;
+}
+
+bool Backing::reach(std::uint64_t end) {
+  CHECK(end <= region_.size());
+  if (end <= backed_) return true;
+  const std::uint64_t to = std::min<std::uint64_t>(base::align_up(end, kStep), region_.size());
+  // From a page's beginning, however large pages are: a step is a whole number of them.
+  const std::uint64_t from = backed_ / kStep * kStep;
+  if (::madvise(region_.data() + from, to - from, MADV_POPULATE_WRITE) == 0) {
+    backed_ = to;
+    return true;
+  }
+  if (errno != EINVAL) return false;
+  backed_ = region_.size();  // an old kernel: create_region() has allocated all
+  return true;
 }
 
 base::Status seal_for_clients_to_write(int fd) {

@@ -1,8 +1,8 @@
 // The memory of a region: a sealed memfd, and the two ways to look at one.
 //
-// The sidecar creates every region and allocates it whole, so the memory is charged to it, and
-// running out of it happens at connect, never as SIGBUS later. A memfd's size is sealed before
-// anyone else sees it.
+// The sidecar creates every region with its whole size, which is sealed before anyone else sees it.
+// The memory behind it comes in steps, when the region's writer is about to use it and before it
+// does: running out is an error there and never SIGBUS at a store.
 #pragma once
 
 #include <atomic>
@@ -42,10 +42,33 @@ class Mapping {
   std::uint64_t size_ = 0;
 };
 
-// A new memfd of `size` bytes, every page allocated, sealed against shrinking and growing. Its
-// memory is zero. kUnavailable when the kernel refuses; a machine or container that is simply full
-// may meet the OOM killer instead, so what is asked for must have been budgeted.
-base::Result<base::Fd> create_region(const char* name, std::uint64_t size);
+// A new memfd of `size` bytes, sealed against shrinking and growing. Its memory is zero. The pages
+// of the first `backed` bytes are allocated; where the kernel is too old for Backing, all are.
+// kUnavailable when the kernel refuses; a machine or container that is simply full may meet the OOM
+// killer instead, so what is asked for must have been budgeted.
+base::Result<base::Fd> create_region(const char* name, std::uint64_t size, std::uint64_t backed);
+inline base::Result<base::Fd> create_region(const char* name, std::uint64_t size) {
+  return create_region(name, size, size);
+}
+
+// How much of a region has memory, from its beginning on. Its writer asks before it writes further.
+// One thread at a time.
+class Backing {
+ public:
+  // Memory comes in pieces of this size: few calls of the kernel, and little that nobody uses.
+  static constexpr std::uint64_t kStep = 128ULL << 10;
+
+  Backing() = default;
+  // The first `backed` bytes of `region`, a whole mapping that may be written, have memory.
+  Backing(std::span<std::byte> region, std::uint64_t backed) : region_(region), backed_(backed) {}
+
+  // Sees to memory for the first `end` bytes, which the region has. False when there is none.
+  [[nodiscard]] bool reach(std::uint64_t end);
+
+ private:
+  std::span<std::byte> region_;
+  std::uint64_t backed_ = 0;
+};
 
 // Closes the list of seals: nothing can be added any more.
 base::Status seal_for_clients_to_write(int fd);

@@ -1,11 +1,11 @@
 """What application processes and the sidecar take for one model, all together.
 
-Pages that processes share count once: proportional set sizes. The regions of a connection are shared
-memory that is allocated when it is made, touched or not, so they count whole, by their size, and not
-by the pages that somebody has touched. Of an application what it imports does not count, on either
-side: it is the same with any number of models.
+Pages that processes share count once: proportional set sizes. The regions of a connection count with
+the pages that they have, whether or not somebody has touched them. Of an application what it imports
+does not count, on either side: it is the same with any number of models.
 """
 
+import os
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -28,16 +28,19 @@ def private_bytes(pid):
     return sizes["Pss"] - sizes["Pss_Shmem"]
 
 
-def regions_of(maps):
-    """{inode: bytes} of the shared regions in a /proc/PID/maps."""
+def regions_of(pid):
+    """{inode: bytes that are allocated} of the shared regions that a process maps."""
     regions = {}
-    for line in maps.splitlines():
+    for line in Path(f"/proc/{pid}/maps").read_text().splitlines():
         fields = line.split(maxsplit=5)
         if len(fields) < 6 or not fields[5].startswith(REGION):
             continue
-        begin, end = (int(address, 16) for address in fields[0].split("-"))
-        inode = int(fields[4])
-        regions[inode] = max(regions.get(inode, 0), int(fields[2], 16) + end - begin)
+        try:
+            size = os.stat(f"/proc/{pid}/map_files/{fields[0]}").st_blocks * 512
+        except PermissionError:  # for root alone: at most all of it
+            begin, end = (int(address, 16) for address in fields[0].split("-"))
+            size = int(fields[2], 16) + end - begin
+        regions[int(fields[4])] = size
     return regions
 
 
@@ -57,7 +60,7 @@ class Applications:
         """What they take more than before, with these sidecars."""
         regions = {}
         for pid in (*self.before, *sidecars):
-            regions |= regions_of(Path(f"/proc/{pid}/maps").read_text())
+            regions |= regions_of(pid)
         return (sum(private_bytes(pid) - before for pid, before in self.before.items())
                 + sum(map(private_bytes, sidecars)) + sum(regions.values()))
 

@@ -50,7 +50,7 @@ std::vector<Field> fields(Config& c) {
       {"log.level", "", Level{&c.log.level}, "The least important lines to log."},
 
       {"transport.connections_max", "connections", U32{&c.transport.connections_max, 1, 1024},
-       "Application connections at the same time. Each takes the two arenas below."},
+       "Application connections at the same time. Each takes at most the two arenas below."},
       {"transport.connections_per_user_max", "connections",
        U32{&c.transport.connections_per_user_max, 1, 1024, 0},
        "Of these, connections of one user (uid) at the same time. At \"auto\" all of them."},
@@ -110,7 +110,8 @@ std::vector<Field> fields(Config& c) {
        "How long a request may wait for others to share its batch. At 0 a batch takes what is "
        "there when the device becomes free."},
       {"scheduler.queue_requests_max", "requests", U32{&c.scheduler.queue_requests_max, 1, 65'536},
-       "Requests that may wait. More are answered \"busy\"."},
+       "Requests that may wait. More are answered \"busy\". Of both limits one connection may take "
+       "no more than it leaves free."},
       {"scheduler.queue_tokens_max", "tokens",
        U64{&c.scheduler.queue_tokens_max, 1024, 1'073'741'824},
        "Tokens of requests that may wait, 8 bytes each. A request that finds the queue empty is "

@@ -76,16 +76,53 @@ TEST(Region, OnlyTheRightSizeAndSealsAreMapped) {
   ::close(pipes[1]);
 }
 
-TEST(Region, ARegionIsAllocatedWhole) {
-  const base::Result<base::Fd> fd = create_region("test", 1 << 20);
-  ASSERT_TRUE(fd);
+std::uint64_t allocated(const base::Fd& fd) {
   struct stat status {};
-  ASSERT_EQ(::fstat(fd->get(), &status), 0);
-  EXPECT_GE(status.st_blocks * 512, 1 << 20);
+  CHECK(::fstat(fd.get(), &status) == 0);
+  return static_cast<std::uint64_t>(status.st_blocks) * 512;
+}
+
+TEST(Region, ARegionIsAllocatedAsFarAsAsked) {
+  constexpr std::uint64_t kWhole = 1ULL << 20;
+  const base::Result<base::Fd> whole = create_region("test", kWhole);
+  ASSERT_TRUE(whole);
+  EXPECT_GE(allocated(*whole), kWhole);
   // More than a file can have: refused before a page of it is asked for.
   const base::Result<base::Fd> huge = create_region("test", 1ULL << 63);
   ASSERT_FALSE(huge);
   EXPECT_EQ(huge.error().code, base::Code::kUnavailable);
+}
+
+TEST(Region, TheRestIsAllocatedWhenItsWriterAsks) {
+  constexpr std::uint64_t kWhole = 3 * Backing::kStep + 4096;
+  const base::Result<base::Fd> fd = create_region("test", kWhole, 8192);
+  ASSERT_TRUE(fd);
+  if (allocated(*fd) == kWhole) GTEST_SKIP() << "this kernel cannot allocate a mapping's pages";
+  EXPECT_EQ(allocated(*fd), 8192U);
+  const Mapping map = *Mapping::map(fd->get(), kWhole, Access::kReadWrite);
+  Backing backing({map.data(), kWhole}, 8192);
+  EXPECT_TRUE(backing.reach(8192));
+  EXPECT_EQ(allocated(*fd), 8192U) << "it had that";
+  EXPECT_TRUE(backing.reach(8193));
+  EXPECT_EQ(allocated(*fd), Backing::kStep);
+  EXPECT_TRUE(backing.reach(kWhole));
+  EXPECT_EQ(allocated(*fd), kWhole);
+}
+
+TEST(Region, WithoutMemoryItIsAnErrorAndNoSignal) {
+  constexpr std::uint64_t kWhole = 2 * Backing::kStep;
+  const base::Result<base::Fd> fd = create_region("test", kWhole, 4096);
+  ASSERT_TRUE(fd);
+  if (allocated(*fd) == kWhole) GTEST_SKIP() << "this kernel cannot allocate a mapping's pages";
+  // A mapping of which a part is gone: the kernel's answer is ENOMEM, as when it has no page.
+  void* map = ::mmap(nullptr, kWhole, PROT_READ | PROT_WRITE, MAP_SHARED, fd->get(), 0);
+  ASSERT_NE(map, MAP_FAILED);
+  auto* bytes = static_cast<std::byte*>(map);
+  ASSERT_EQ(::munmap(bytes + Backing::kStep, Backing::kStep), 0);
+  Backing backing({bytes, kWhole}, 4096);
+  EXPECT_FALSE(backing.reach(kWhole));
+  EXPECT_TRUE(backing.reach(Backing::kStep)) << "what there is can still be had";
+  ::munmap(bytes, Backing::kStep);
 }
 
 TEST(Region, UntrustedCopiesOnlyWhatIsAllInside) {
