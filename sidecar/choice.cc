@@ -125,8 +125,7 @@ void Scheduler::add_slice(Flight& flight, std::uint32_t tokens_max, Batch& batch
   batch.tokens += tokens;
   batch.texts += texts;
   batch.slices.push_back(slice);
-  flight.line->lane->tokens -= tokens;
-  queued_tokens_ -= tokens;
+  count_tokens(*flight.line, 0, tokens);
   Sharer& client = *flight.line->client;
   if (client.batch != batches_) ++batch.clients;
   client.batch = batches_;
@@ -140,7 +139,7 @@ void Scheduler::add_slice(Flight& flight, std::uint32_t tokens_max, Batch& batch
   }
   if (request.next == request.windows()) {
     flight.line->lane->remove(flight);
-    --queued_;
+    leave_queue(client);
   }
 }
 

@@ -42,6 +42,16 @@ Scheduler::Service& Scheduler::service(std::size_t index) {
   return services_[index];
 }
 
+std::size_t Scheduler::queued_requests(const ClientState& client) const {
+  const Sharer* found = shares_.find(client);
+  return found ? found->queued : 0;
+}
+
+std::uint64_t Scheduler::queued_tokens(const ClientState& client) const {
+  const Sharer* found = shares_.find(client);
+  return found ? found->tokens : 0;
+}
+
 std::uint32_t Scheduler::running(std::size_t service) const {
   return service < services_.size() ? services_[service].running : 0;
 }
@@ -75,6 +85,18 @@ Line& Scheduler::line(Sharer& client, Lane& lane) {
   return *line;
 }
 
+void Scheduler::leave_queue(Sharer& client) {
+  --queued_;
+  --client.queued;
+}
+
+// Of windows that no batch has held.
+void Scheduler::count_tokens(Line& line, std::uint64_t more, std::uint64_t less) {
+  line.lane->tokens += more - less;
+  line.client->tokens += more - less;
+  queued_tokens_ += more - less;
+}
+
 void Scheduler::set_batch_tokens(std::uint32_t tokens) {
   batch_tokens_ = std::clamp(tokens, 1U, limits_.batch_tokens_max);
 }
@@ -88,12 +110,29 @@ Nanos Scheduler::retry_after() const {
   return std::clamp(static_cast<Nanos>(std::min(ns, 1e18)), kRetryMin, kRetryMax);
 }
 
-// The limit that one more request, which must wait for a batch of its own, would break.
-std::optional<std::string> Scheduler::full(const Service& service, std::uint64_t tokens) const {
-  if (queued_tokens_ > 0 && queued_tokens_ + tokens > limits_.queue_tokens_max) {
-    return "the queue is full (scheduler.queue_tokens_max = " +
-           std::to_string(limits_.queue_tokens_max) + ")";
-  }
+// The limit of the queue that a client's next request would break; `tokens` is 0 when it follows
+// another one. A client may hold as much of the queue as it leaves free, so that whoever comes
+// finds room, however many were here before.
+std::optional<std::string> Scheduler::queue_full(const Sharer& client, std::uint64_t tokens) const {
+  const std::uint64_t places = limits_.queue_requests_max - queued_;
+  const std::uint64_t room =
+      limits_.queue_tokens_max - std::min(queued_tokens_, limits_.queue_tokens_max);
+  const bool no_place = places == 0;
+  const bool no_room = tokens > room && queued_tokens_ > 0;
+  const bool too_many = client.queued > places;
+  const bool too_long = tokens > 0 && client.tokens > 0 && client.tokens + tokens > room;
+  if (!no_place && !no_room && !too_many && !too_long) return std::nullopt;
+  const std::string limit =
+      no_place || too_many
+          ? "(scheduler.queue_requests_max = " + std::to_string(limits_.queue_requests_max) + ")"
+          : "(scheduler.queue_tokens_max = " + std::to_string(limits_.queue_tokens_max) + ")";
+  if (no_place || no_room) return "the queue is full " + limit;
+  return "what is left of the queue is for other clients " + limit;
+}
+
+// The limit of a service that one more request, which must wait for a batch of its own, would
+// break.
+std::optional<std::string> Scheduler::service_full(const Service& service) {
   const ServiceLimits& limits = service.limits;
   if (limits.max_queue_size == kNoLimit) return std::nullopt;
   const std::uint64_t room =
@@ -111,13 +150,9 @@ Refusal Scheduler::add(std::unique_ptr<Request> request) {
   Service& service = this->service(request->service);
   const std::uint64_t key = answer_key(*request);
   Flight* same = table_.find(key, *request);
-  std::optional<std::string> limit;
-  if (queued_ >= limits_.queue_requests_max) {
-    limit = "the queue is full (scheduler.queue_requests_max = " +
-            std::to_string(limits_.queue_requests_max) + ")";
-  } else if (!same) {
-    limit = full(service, tokens);
-  }
+  Sharer& client = shares_.sharer(request->client);
+  std::optional<std::string> limit = queue_full(client, same ? 0 : tokens);
+  if (!limit && !same) limit = service_full(service);
   if (limit) {
     ++counts_.busy;
     return {std::move(request), {Code::kBusy, *limit + ": try again later"}, retry_after()};
@@ -126,8 +161,8 @@ Refusal Scheduler::add(std::unique_ptr<Request> request) {
   request->order = ++counts_.taken;
   ++held_;
   ++queued_;
+  ++client.queued;
   deadlines_.add(*request);
-  Sharer& client = shares_.sharer(request->client);
   ++client.requests;
   shares_.came(client, service.limits.priority, request->arrived);
   if (same) {
@@ -149,9 +184,8 @@ Refusal Scheduler::add(std::unique_ptr<Request> request) {
   flight.leader->flight = &flight;
   table_.add(flight);
   ++service.waiting;
-  lane.tokens += tokens;
-  queued_tokens_ += tokens;
   lane.push_back(line(client, lane), flight);
+  count_tokens(*flight.line, tokens, 0);
   return {};
 }
 
@@ -172,9 +206,8 @@ std::unique_ptr<Request> Scheduler::end(Flight& flight) {
   --(flight.started ? service.running : service.waiting);
   if (flight.line) {
     const std::uint64_t tokens = tokens_left(*leader);
-    flight.line->lane->tokens -= tokens;
-    queued_tokens_ -= tokens;
-    --queued_;
+    count_tokens(*flight.line, 0, tokens);
+    leave_queue(*flight.line->client);
     flight.line->lane->remove(flight);
   }
   table_.remove(flight);
@@ -191,17 +224,23 @@ void Scheduler::replace_leader(Flight& flight, Error why, const GivenUp& given_u
   while (!flight.followers.empty()) {
     std::unique_ptr<Request> next = std::move(flight.followers.front());
     flight.followers.erase(flight.followers.begin());
-    --queued_;
+    Sharer& client = shares_.sharer(next->client);
     if (given_up(*next)) {
       ++counts_.cancelled;
+      leave_queue(client);
       left.push_back({let_go(std::move(next)), gave_up()});
       continue;
     }
     std::unique_ptr<Request> last = succeed(flight, std::move(next));
+    // It waits on in the place of the one that leaves, or is in its batch now.
+    leave_queue(flight.line ? *flight.line->client : client);
     if (flight.line) {
       Lane& lane = *flight.line->lane;
+      const std::uint64_t tokens = tokens_left(*flight.leader);
+      count_tokens(*flight.line, 0, tokens);
       lane.remove(flight);
-      lane.insert(line(shares_.sharer(flight.leader->client), lane), flight);
+      lane.insert(line(client, lane), flight);
+      count_tokens(*flight.line, tokens, 0);
     }
     left.push_back({let_go(std::move(last)), std::move(why)});
     return;
@@ -222,7 +261,7 @@ void Scheduler::drop_expired(Nanos now, const GivenUp& given_up, std::vector<Out
     CHECK(place != flight.followers.end());
     std::unique_ptr<Request> gone = std::move(*place);
     flight.followers.erase(place);
-    --queued_;
+    leave_queue(shares_.sharer(gone->client));
     dropped.push_back({let_go(std::move(gone)), expired("waited")});
   }
 }
@@ -282,8 +321,9 @@ void Scheduler::answer(Flight& flight, const base::Status& status, Nanos now,
   std::unique_ptr<Request> leader = end(flight);
   const Request& computed = *leader;
   outcomes.push_back({std::move(leader), ended(computed)});
-  queued_ -= followers.size();
   for (std::unique_ptr<Request>& follower : followers) {
+    leave_queue(shares_.sharer(follower->client));
+    follower->times.follow(computed.times);
     follower->started = computed.started;
     follower->compute = computed.compute;
     follower->batch_texts = computed.batch_texts;
@@ -329,8 +369,10 @@ std::vector<std::unique_ptr<Request>> Scheduler::take_all() {
   all.reserve(held_);
   while (!flights_.empty()) {
     Flight& flight = *flights_.back();
-    for (auto& follower : flight.followers) all.push_back(let_go(std::move(follower)));
-    queued_ -= flight.followers.size();
+    for (auto& follower : flight.followers) {
+      leave_queue(shares_.sharer(follower->client));
+      all.push_back(let_go(std::move(follower)));
+    }
     flight.followers.clear();
     all.push_back(end(flight));
   }

@@ -39,9 +39,11 @@ inline constexpr std::uint32_t kNoLimit = UINT32_MAX;
 
 // Of all services together.
 struct SchedulerLimits {
-  std::uint32_t batch_tokens_max = 4096;     // at least the tokens of the longest text
-  base::Nanos max_delay = 0;                 // 0: never wait for company
-  std::uint32_t queue_requests_max = 1024;   // requests that wait: for a batch, or for a leader
+  std::uint32_t batch_tokens_max = 4096;  // at least the tokens of the longest text
+  base::Nanos max_delay = 0;              // 0: never wait for company
+  // Requests that wait: for a batch, or for a leader. Of both limits a client may hold no more than
+  // it leaves free.
+  std::uint32_t queue_requests_max = 1024;
   std::uint64_t queue_tokens_max = 1 << 20;  // their tokens; a single request may exceed it alone
   base::Nanos burst = 500 * base::kMillisecond;  // compute time that an idle client may save up
 };
@@ -117,6 +119,9 @@ class Scheduler {
   // Requests that no batch holds completely, and those that follow another one.
   [[nodiscard]] std::size_t queued_requests() const { return queued_; }
   [[nodiscard]] std::uint64_t queued_tokens() const { return queued_tokens_; }
+  // Of one client.
+  [[nodiscard]] std::size_t queued_requests(const ClientState& client) const;
+  [[nodiscard]] std::uint64_t queued_tokens(const ClientState& client) const;
   // Requests that were taken and not yet answered.
   [[nodiscard]] std::size_t held_requests() const { return held_; }
   // Of a service: requests begun and not answered, and those that have not begun.
@@ -142,7 +147,11 @@ class Scheduler {
   Lane& lane(const Request& request);
   static Line& line(Sharer& client, Lane& lane);
   [[nodiscard]] base::Nanos retry_after() const;
-  [[nodiscard]] std::optional<std::string> full(const Service& service, std::uint64_t tokens) const;
+  void leave_queue(Sharer& client);
+  void count_tokens(Line& line, std::uint64_t more, std::uint64_t less);
+  [[nodiscard]] std::optional<std::string> queue_full(const Sharer& client,
+                                                      std::uint64_t tokens) const;
+  [[nodiscard]] static std::optional<std::string> service_full(const Service& service);
   [[nodiscard]] std::unique_ptr<Request> let_go(std::unique_ptr<Request> request);
   [[nodiscard]] std::unique_ptr<Request> end(Flight& flight);
   void replace_leader(Flight& flight, base::Error why, const GivenUp& given_up,

@@ -25,6 +25,11 @@ Sharer& Shares::sharer(const std::shared_ptr<ClientState>& owner) {
   return client;
 }
 
+const Sharer* Shares::find(const ClientState& owner) const {
+  const auto found = clients_.find(&owner);
+  return found == clients_.end() ? nullptr : found->second.get();
+}
+
 // The weak pointer keeps the owner's address from being used again, so a record is never another
 // client's by mistake.
 void Shares::forget_the_gone() {

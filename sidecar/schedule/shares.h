@@ -31,6 +31,8 @@ struct Sharer {
   std::array<Account, kPriorityClasses> accounts;
   std::vector<std::unique_ptr<Line>> lines;  // by lane; null where it never had one
   std::uint32_t requests = 0;                // that the scheduler holds
+  std::uint32_t queued = 0;                  // of those, what Scheduler::queued_requests() counts
+  std::uint64_t tokens = 0;                  // and what queued_tokens() counts
   std::uint64_t batch = 0;                   // the last one that it had texts in,
   std::uint64_t turn = 0;                    // and the last one with the first of a line of its
 };
@@ -41,6 +43,8 @@ class Shares {
 
   // The client's record, made when there is none. It stays while requests of it are held.
   Sharer& sharer(const std::shared_ptr<ClientState>& owner);
+  // The same; null when there is none.
+  [[nodiscard]] const Sharer* find(const ClientState& owner) const;
   // A request of it has come.
   void came(Sharer& client, std::size_t which, base::Nanos now);
   // It has used the device for so long.

@@ -147,6 +147,7 @@ def test_beside_a_greedy_neighbour_every_request_of_a_polite_one_ends(nacelled, 
         reports = [first.report(), second.report()]
     after = check_books(nacelled, reports)
     assert reports[0]["busy"] > 0
+    assert reports[1]["ok"] > 0, "the greedy one has filled the queue"
     for report in reports:
         assert report["busy_without_hint"] == 0
         assert report["deadline"] == 0

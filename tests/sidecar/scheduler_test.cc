@@ -224,6 +224,38 @@ TEST(Scheduler, QueuedTokensAreBoundedButOneLargeRequestAlwaysGetsIn) {
   EXPECT_TRUE(scheduler.add(crowd.request(2, {1}))) << "no more beside it";
 }
 
+TEST(Scheduler, WhoeverComesFindsRoomInAQueueThatOthersFill) {
+  constexpr std::size_t kGreedy = 9;
+  Crowd crowd;
+  while (crowd.clients.size() <= kGreedy) crowd.clients.push_back(std::make_shared<ClientState>());
+  Scheduler scheduler({.queue_requests_max = 100, .queue_tokens_max = 10'000});
+  std::uint64_t id = 0;
+  for (int round = 0; round < 100; ++round) {
+    for (std::size_t client = 0; client < kGreedy; ++client) {
+      const Refusal refused = scheduler.add(crowd.request(++id, {10}, 0, kLongTime, 0, client));
+      if (!refused) continue;
+      EXPECT_THAT(refused.why.message, HasSubstr("for other clients"));
+    }
+  }
+  EXPECT_EQ(scheduler.queued_requests(), 91U) << "each greedy one as much as is free, and one more";
+  for (std::uint32_t i = 0; i < 5; ++i) {
+    EXPECT_FALSE(scheduler.add(crowd.request(++id, {10}, 0, kLongTime, 0, kGreedy)));
+  }
+  EXPECT_TRUE(scheduler.add(crowd.request(++id, {10}, 0, kLongTime, 0, kGreedy)));
+}
+
+TEST(Scheduler, OfTheTokensAClientTakesNoMoreThanItLeaves) {
+  const Crowd crowd;
+  Scheduler scheduler({.queue_tokens_max = 100});
+  ASSERT_FALSE(scheduler.add(crowd.request(1, {40})));
+  const Refusal refused = scheduler.add(crowd.request(2, {30}));
+  ASSERT_TRUE(refused);
+  EXPECT_THAT(refused.why.message,
+              HasSubstr("for other clients (scheduler.queue_tokens_max = 100)"));
+  EXPECT_FALSE(scheduler.add(crowd.request(3, {20})));
+  EXPECT_FALSE(scheduler.add(crowd.request(4, {40}, 0, kLongTime, 0, 1)));
+}
+
 TEST(Scheduler, AFailedBatchFailsItsRequestsWithTheRestOfTheirs) {
   const Crowd crowd;
   Scheduler scheduler({.batch_tokens_max = 10});
@@ -396,7 +428,7 @@ TEST(Scheduler, AFollowersOwnDeadlineAndWillHold) {
 
 TEST(Scheduler, FollowersCountAsWaitingButNotInTheirService) {
   const Crowd crowd;
-  Scheduler scheduler({.queue_requests_max = 3},
+  Scheduler scheduler({.queue_requests_max = 4},
                       {{.name = "chat", .max_concurrent = 1, .max_queue_size = 0}});
   ASSERT_FALSE(scheduler.add(twin(crowd, 1, 1)));
   ASSERT_FALSE(scheduler.add(twin(crowd, 2, 1)));

@@ -227,9 +227,13 @@ bool World::is_full(const Request& request) const {
   const std::uint64_t running = scheduler_.running(request.service);
   const std::uint64_t room =
       limits.max_concurrent == sidecar::kNoLimit ? 0 : limits.max_concurrent - running;
+  // A client must leave as much as it has.
+  const std::uint64_t queued = scheduler_.queued_requests();
   const std::uint64_t tokens = scheduler_.queued_tokens();
-  return scheduler_.queued_requests() >= plan_.limits.queue_requests_max ||
-         (tokens > 0 && tokens + request.ids.size() > plan_.limits.queue_tokens_max) ||
+  const std::uint64_t own = scheduler_.queued_requests(*request.client);
+  const std::uint64_t own_tokens = scheduler_.queued_tokens(*request.client);
+  return queued + std::max<std::uint64_t>(own, 1) > plan_.limits.queue_requests_max ||
+         (tokens > 0 && tokens + own_tokens + request.ids.size() > plan_.limits.queue_tokens_max) ||
          (limits.max_queue_size != sidecar::kNoLimit && waiting >= room + limits.max_queue_size);
 }
 
@@ -432,6 +436,14 @@ void World::decide() {
 
 void World::check_bounds() {
   require(scheduler_.queued_requests() <= plan_.limits.queue_requests_max, "too many are queued");
+  std::uint64_t requests = 0;
+  std::uint64_t tokens = 0;
+  for (const auto& client : clients_) {
+    requests += scheduler_.queued_requests(*client.state);
+    tokens += scheduler_.queued_tokens(*client.state);
+  }
+  require(requests == scheduler_.queued_requests() && tokens == scheduler_.queued_tokens(),
+          "the clients' parts of the queue are not the queue");
   for (std::size_t i = 0; i < plan_.services.size(); ++i) {
     const sidecar::ServiceLimits& limits = plan_.services[i];
     const std::uint64_t running = scheduler_.running(i);
