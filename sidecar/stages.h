@@ -48,6 +48,25 @@ struct StageTimes {
     spent[static_cast<std::size_t>(stage)] += now - mark;
     mark = now;
   }
+  // Of a request that was answered with what was computed for another one: it waited for that one's
+  // first batch, and from then on for what that one waited for. Of what was over when it came
+  // nothing counts.
+  void follow(const StageTimes& leader) {
+    pass(Stage::kBatchWait, leader.first_begin);
+    base::Nanos left = leader.last_end > mark ? leader.last_end - mark : 0;
+    for (const Stage stage : {Stage::kCompute, Stage::kCopy}) {
+      const base::Nanos part = leader.of(stage) < left ? leader.of(stage) : left;
+      spent[static_cast<std::size_t>(stage)] += part;
+      mark += part;
+      left -= part;
+    }
+    pass(Stage::kBatchWait, leader.last_end);
+    // It may have come when that batch had begun.
+    first_begin = leader.first_begin > tokenized ? leader.first_begin : tokenized;
+    first_batch = leader.first_batch;
+    last_end = leader.last_end;
+    last_batch = leader.last_batch;
+  }
   [[nodiscard]] base::Nanos of(Stage stage) const { return spent[static_cast<std::size_t>(stage)]; }
   [[nodiscard]] base::Nanos sum() const {
     base::Nanos total = 0;

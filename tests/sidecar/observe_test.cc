@@ -73,6 +73,26 @@ TEST(Observe, ARequestsStagesSumToItsWholeTime) {
   EXPECT_EQ(bench.service->ring.snapshot().sum, 40U);
 }
 
+TEST(Observe, WhoWasAnsweredWithAnothersRowsWaitedForTheirComputing) {
+  Bench bench(1);
+  const auto leader = bench.request(0, {0, 5});
+  Batch batch = batch_of({{leader.get(), 0, 1}}, {1500, 1520, 1900, 1950});
+  observe_batch(batch, bench.counters, *bench.service);
+  const auto early = bench.request(0, {0, 5});
+  early->times.follow(leader->times);
+  EXPECT_EQ(early->times.of(Stage::kBatchWait), 400);
+  EXPECT_EQ(early->times.of(Stage::kCompute), 380);
+  EXPECT_EQ(early->times.of(Stage::kCopy), 70);
+  EXPECT_EQ(early->times.sum(), 1950 - 1000);
+  EXPECT_EQ(early->times.last_batch, leader->times.last_batch);
+
+  const auto late = bench.request(0, {0, 5});
+  late->times.mark = 1700;  // it came when half was done
+  late->times.follow(leader->times);
+  EXPECT_EQ(late->times.of(Stage::kBatchWait), 0);
+  EXPECT_EQ(late->times.of(Stage::kCompute) + late->times.of(Stage::kCopy), 1950 - 1700);
+}
+
 TEST(Observe, WhoNeverRanWaited) {
   Bench bench(1);
   const auto request = bench.request(0, {0, 5});
