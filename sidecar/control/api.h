@@ -8,7 +8,8 @@
 //   statistics.h    the page in shared memory that nacellectl top reads
 //   http.h      /metrics, /healthz, /readyz
 //   verbs.h     THE LIST of verbs and what answers them
-//   server.h    the socket, its permissions and its thread
+//   server.h    the socket and its permissions
+//   poll_thread.h   the thread behind each of the two
 #pragma once
 
 #include <cstddef>

@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -10,24 +9,20 @@
 #include <boost/beast/http/empty_body.hpp>
 #include <boost/beast/http/parser.hpp>
 #include <cerrno>
-#include <csignal>
 #include <optional>
-#include <thread>
 #include <utility>
 
 #include "sidecar/base/address.h"
-#include "sidecar/base/check.h"
 #include "sidecar/base/fd.h"
 #include "sidecar/base/file.h"
 #include "sidecar/base/time.h"
+#include "sidecar/control/poll_thread.h"
 
 namespace nacelle::control {
 namespace {
 
 namespace http = boost::beast::http;
 
-// After the system ran out of descriptors, how long until the next attempt to accept.
-constexpr base::Nanos kAcceptPause = 100 * base::kMillisecond;
 // How long a client that has its answer may take to hang up. Closing before it has read everything
 // could take the answer away from it, when bytes of its own are still under way.
 constexpr base::Nanos kLinger = base::kSecond;
@@ -105,30 +100,19 @@ base::Error refused(const std::string& listen, const std::string& why) {
 
 class HttpServer::Loop {
  public:
-  Loop(HttpOptions options, std::vector<HttpRoute> routes, base::Fd listener, base::Fd wake)
-      : options_(std::move(options)),
-        routes_(std::move(routes)),
-        listener_(std::move(listener)),
-        wake_(std::move(wake)) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);  // SIGTERM is for the main thread
-    thread_ = std::thread([this] { run(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+  Loop(HttpOptions options, std::vector<HttpRoute> routes, PollThread thread)
+      : options_(std::move(options)), routes_(std::move(routes)), thread_(std::move(thread)) {
+    thread_.start([this] { run(); });
   }
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
-  ~Loop() {
-    const std::uint64_t one = 1;
-    CHECK(::write(wake_.get(), &one, sizeof one) == sizeof one);
-    thread_.join();
-  }
+  ~Loop() { thread_.stop(); }
 
   [[nodiscard]] std::uint16_t port() const {
     sockaddr_storage storage{};
     socklen_t size = sizeof storage;
-    if (::getsockname(listener_.get(), reinterpret_cast<sockaddr*>(&storage), &size) != 0) return 0;
+    if (::getsockname(thread_.listener(), reinterpret_cast<sockaddr*>(&storage), &size) != 0)
+      return 0;
     const bool v6 = storage.ss_family == AF_INET6;
     return ntohs(v6 ? reinterpret_cast<const sockaddr_in6*>(&storage)->sin6_port
                     : reinterpret_cast<const sockaddr_in*>(&storage)->sin_port);
@@ -138,50 +122,32 @@ class HttpServer::Loop {
   using State = Connection::State;
 
   void run() {
-    while (true) {
-      wait();
-      if (polled_[0].revents != 0) return;
+    while (wait()) {
       const base::Nanos now = base::now_ns();
-      // polled_[2 + i] belongs to connections_[i]; accept() only appends.
-      for (std::size_t i = 0; i + 2 < polled_.size(); ++i) {
-        if (polled_[2 + i].revents != 0) serve(connections_[i], now);
+      for (std::size_t i = 0; i < thread_.size(); ++i) {
+        if (thread_.events(i) != 0) serve(connections_[i], now);
       }
-      if (polled_[1].revents != 0) accept(now);
+      accept(now);  // only appends, but for the oldest one's place
       std::erase_if(connections_, [now](const Connection& connection) {
         return connection.state == State::kDone || connection.deadline <= now;
       });
     }
   }
 
-  // Polls until something is ready or the nearest deadline.
-  void wait() {
-    const base::Nanos now = base::now_ns();
-    const bool paused = accept_after_ > now;
-    base::Nanos until = paused ? accept_after_ : base::kNever;
-    polled_.clear();
-    polled_.push_back({.fd = wake_.get(), .events = POLLIN, .revents = 0});
-    polled_.push_back({.fd = paused ? -1 : listener_.get(), .events = POLLIN, .revents = 0});
+  // Until something is ready or the nearest deadline. False: the end.
+  bool wait() {
+    base::Nanos until = base::kNever;
+    thread_.begin();
     for (const Connection& connection : connections_) {
       until = std::min(until, connection.deadline);
-      const short events = connection.state == State::kWriting ? POLLOUT : POLLIN;
-      polled_.push_back({.fd = connection.fd.get(), .events = events, .revents = 0});
+      thread_.add(connection.fd.get(), connection.state == State::kWriting ? POLLOUT : POLLIN);
     }
-    constexpr base::Nanos kWaitMax = 3'600 * base::kSecond;
-    const base::Nanos left = std::clamp<base::Nanos>(until - now, 0, kWaitMax);
-    const auto milliseconds =
-        static_cast<int>((left + base::kMillisecond - 1) / base::kMillisecond);
-    if (::poll(polled_.data(), polled_.size(), milliseconds) < 0) {
-      for (pollfd& entry : polled_) entry.revents = 0;
-    }
+    return thread_.wait(until);
   }
 
   void accept(base::Nanos now) {
-    base::Fd fd(::accept4(listener_.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd) {
-      const bool gone = errno == EAGAIN || errno == ECONNABORTED || errno == EINTR;
-      if (!gone) accept_after_ = now + kAcceptPause;
-      return;
-    }
+    base::Fd fd = thread_.accept();
+    if (!fd) return;
     // Whoever asks at once is answered at once: those that have been here longest are the slow
     // ones.
     if (connections_.size() >= options_.connections_max) connections_.erase(connections_.begin());
@@ -241,12 +207,8 @@ class HttpServer::Loop {
 
   HttpOptions options_;
   std::vector<HttpRoute> routes_;
-  base::Fd listener_;
-  base::Fd wake_;                        // an eventfd: readable means stop
   std::vector<Connection> connections_;  // oldest first, at most connections_max; of the thread
-  std::vector<pollfd> polled_;           // wake_, listener_, connections_...; of the thread
-  base::Nanos accept_after_ = 0;         // of the thread
-  std::thread thread_;
+  PollThread thread_;
 };
 
 base::Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpOptions options,
@@ -257,10 +219,9 @@ base::Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpOptions options,
                                                  "\" is not an address like 127.0.0.1:9464 "
                                                  "(option metrics.listen)"};
   }
-  base::Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   base::Fd listener(
       ::socket(address->storage.ss_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  if (!wake || !listener) return refused(options.listen, base::errno_text(errno));
+  if (!listener) return refused(options.listen, base::errno_text(errno));
   const int on = 1;  // a sidecar that restarts finds its connections of before in TIME_WAIT
   ::setsockopt(listener.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof on);
   if (::bind(listener.get(), reinterpret_cast<const sockaddr*>(&address->storage), address->size) !=
@@ -268,8 +229,9 @@ base::Result<std::unique_ptr<HttpServer>> HttpServer::start(HttpOptions options,
       ::listen(listener.get(), static_cast<int>(options.connections_max)) != 0) {
     return refused(options.listen, base::errno_text(errno));
   }
-  auto loop = std::make_unique<Loop>(std::move(options), std::move(routes), std::move(listener),
-                                     std::move(wake));
+  auto thread = PollThread::of(std::move(listener));
+  if (!thread) return refused(options.listen, thread.error().message);
+  auto loop = std::make_unique<Loop>(std::move(options), std::move(routes), *std::move(thread));
   return std::unique_ptr<HttpServer>(new HttpServer(std::move(loop)));
 }
 

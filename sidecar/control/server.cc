@@ -1,7 +1,6 @@
 #include "sidecar/control/server.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/random.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -10,33 +9,31 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <csignal>
 #include <cstdio>
 #include <cstring>
 #include <string_view>
-#include <thread>
 #include <utility>
 
-#include "sidecar/base/check.h"
 #include "sidecar/base/fd.h"
 #include "sidecar/base/file.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/time.h"
+#include "sidecar/control/poll_thread.h"
 #include "sidecar/control/wire.h"
 
 namespace nacelle::control {
 namespace {
 
-// After the system ran out of descriptors, how long until the next attempt to accept.
-constexpr base::Nanos kAcceptPause = 100 * base::kMillisecond;
-
 bool own_user_or_root(uid_t uid) { return uid == 0 || uid == ::geteuid(); }
 
+struct File {
+  dev_t device = 0;
+  ino_t inode = 0;
+};
 // A listening socket and the file it has in the file system.
 struct Listener {
   base::Fd fd;
-  dev_t device = 0;
-  ino_t inode = 0;
+  File file;
 };
 
 base::Error refused(const std::string& path, const std::string& why) {
@@ -94,8 +91,7 @@ base::Result<Listener> listen_at(const std::string& path, int backlog) {
     ::unlink(temporary.c_str());
     return refused(path, base::errno_text(error));
   }
-  listener.device = status.st_dev;
-  listener.inode = status.st_ino;
+  listener.file = {status.st_dev, status.st_ino};
   return listener;
 }
 
@@ -117,84 +113,53 @@ struct Connection {
 
 class Server::Loop {
  public:
-  Loop(ServerOptions options, std::vector<Verb> verbs, Listener listener, base::Fd wake)
+  Loop(ServerOptions options, std::vector<Verb> verbs, const File& file, PollThread thread)
       : options_(std::move(options)),
         verbs_(std::move(verbs)),
-        listener_(std::move(listener)),
-        wake_(std::move(wake)) {
+        file_(file),
+        thread_(std::move(thread)) {
     if (!options_.allow_uid) options_.allow_uid = own_user_or_root;
-    // The thread inherits a mask that blocks all signals: SIGTERM is for the main thread.
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    thread_ = std::thread([this] { run(); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
+    thread_.start([this] { run(); });
   }
   Loop(const Loop&) = delete;
   Loop& operator=(const Loop&) = delete;
 
   ~Loop() {
-    const std::uint64_t one = 1;
-    // An eventfd that nobody else writes cannot be full.
-    CHECK(::write(wake_.get(), &one, sizeof one) == sizeof one);
-    thread_.join();
+    thread_.stop();
     struct stat status {};
-    if (::lstat(options_.path.c_str(), &status) == 0 && status.st_dev == listener_.device &&
-        status.st_ino == listener_.inode) {
+    if (::lstat(options_.path.c_str(), &status) == 0 && status.st_dev == file_.device &&
+        status.st_ino == file_.inode) {
       ::unlink(options_.path.c_str());
     }
   }
 
  private:
   void run() {
-    while (true) {
-      wait();
-      if (polled_[0].revents != 0) return;
+    while (wait()) {
       const base::Nanos now = base::now_ns();
-      // polled_[2 + i] belongs to connections_[i]; accept() only appends, remove_done() comes last.
-      for (std::size_t i = 0; i + 2 < polled_.size(); ++i) {
-        serve(connections_[i], polled_[2 + i].revents, now);
+      // accept() only appends, remove_done() comes last.
+      for (std::size_t i = 0; i < thread_.size(); ++i) {
+        serve(connections_[i], thread_.events(i), now);
       }
-      if (polled_[1].revents != 0) accept(now);
+      accept(now);
       remove_done(now);
     }
   }
 
-  // Fills polled_ and polls until something is ready or the nearest deadline.
-  void wait() {
-    const base::Nanos now = base::now_ns();
-    base::Nanos until = accept_after_ > now ? accept_after_ : base::kNever;
-    polled_.clear();
-    polled_.push_back({.fd = wake_.get(), .events = POLLIN, .revents = 0});
-    const bool accepting = accept_after_ <= now;
-    polled_.push_back({.fd = accepting ? listener_.fd.get() : -1, .events = POLLIN, .revents = 0});
+  // Until something is ready or the nearest deadline. False: the end.
+  bool wait() {
+    base::Nanos until = base::kNever;
+    thread_.begin();
     for (const Connection& connection : connections_) {
-      until = connection.has_line() ? now : std::min(until, connection.deadline);
-      const short events = connection.out.empty() ? POLLIN : POLLOUT;
-      polled_.push_back({.fd = connection.fd.get(), .events = events, .revents = 0});
+      until = connection.has_line() ? 0 : std::min(until, connection.deadline);
+      thread_.add(connection.fd.get(), connection.out.empty() ? POLLIN : POLLOUT);
     }
-    // Rounded up, so that it never wakes before the deadline and spins.
-    constexpr base::Nanos kWaitMax = 3'600 * base::kSecond;
-    const base::Nanos left = std::clamp<base::Nanos>(until - now, 0, kWaitMax);
-    const auto milliseconds =
-        static_cast<int>((left + base::kMillisecond - 1) / base::kMillisecond);
-    const int ready = ::poll(polled_.data(), polled_.size(), milliseconds);
-    if (ready < 0) {
-      // EINTR, or ENOMEM for a moment: nothing is known to be ready.
-      for (pollfd& entry : polled_) entry.revents = 0;
-    }
+    return thread_.wait(until);
   }
 
   void accept(base::Nanos now) {
-    base::Fd fd(::accept4(listener_.fd.get(), nullptr, nullptr, SOCK_CLOEXEC | SOCK_NONBLOCK));
-    if (!fd) {
-      const bool gone = errno == EAGAIN || errno == ECONNABORTED || errno == EINTR;
-      // Out of descriptors or memory: the connection stays in the backlog and would be announced
-      // again at once, for ever.
-      if (!gone) accept_after_ = now + kAcceptPause;
-      return;
-    }
+    base::Fd fd = thread_.accept();
+    if (!fd) return;
     ucred peer{};
     socklen_t size = sizeof peer;
     const bool known = ::getsockopt(fd.get(), SOL_SOCKET, SO_PEERCRED, &peer, &size) == 0;
@@ -295,22 +260,19 @@ class Server::Loop {
 
   ServerOptions options_;
   std::vector<Verb> verbs_;
-  Listener listener_;
-  base::Fd wake_;                        // an eventfd: readable means stop
+  File file_;
   std::vector<Connection> connections_;  // at most connections_max; of the thread
-  std::vector<pollfd> polled_;           // wake_, listener_, connections_...; of the thread
-  base::Nanos accept_after_ = 0;         // of the thread
-  std::thread thread_;
+  PollThread thread_;
 };
 
 base::Result<std::unique_ptr<Server>> Server::start(ServerOptions options,
                                                     std::vector<Verb> verbs) {
-  base::Fd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake) return refused(options.path, base::errno_text(errno));
   auto listener = listen_at(options.path, static_cast<int>(options.connections_max));
   if (!listener) return listener.error();
-  auto loop = std::make_unique<Loop>(std::move(options), std::move(verbs), std::move(*listener),
-                                     std::move(wake));
+  auto thread = PollThread::of(std::move(listener->fd));
+  if (!thread) return refused(options.path, thread.error().message);
+  auto loop = std::make_unique<Loop>(std::move(options), std::move(verbs), listener->file,
+                                     *std::move(thread));
   return std::unique_ptr<Server>(new Server(std::move(loop)));
 }
 
