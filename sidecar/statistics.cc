@@ -1,57 +1,37 @@
 #include "sidecar/statistics.h"
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <unistd.h>
-
-#include <cerrno>
 #include <chrono>
 #include <new>
 #include <utility>
 
-#include "sidecar/base/file.h"
-
 namespace nacelle::sidecar {
-namespace {
 
 using control::StatisticsPage;
-
-base::Error failed(const std::string& doing) {
-  return {base::Code::kUnavailable,
-          "statistics page: cannot " + doing + ": " + base::errno_text(errno)};
-}
-
-}  // namespace
 
 base::Result<std::unique_ptr<StatisticsWriter>> StatisticsWriter::start(
     std::function<void(control::Statistics&)> fill) {
   constexpr std::size_t kSize = sizeof(StatisticsPage);
-  base::Fd fd(::memfd_create("nacelle-statistics", MFD_CLOEXEC | MFD_ALLOW_SEALING));
-  if (!fd) return failed("create it");
-  // Allocated now, so that running out of memory comes here and not as SIGBUS later.
-  if (::ftruncate(fd.get(), kSize) != 0 || ::fallocate(fd.get(), 0, 0, kSize) != 0) {
-    return failed("size it");
-  }
-  void* const memory = ::mmap(nullptr, kSize, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-  if (memory == MAP_FAILED) return failed("map it");
+  base::Result<base::Fd> fd = shm::create_region("nacelle-statistics", kSize);
+  if (!fd) return fd.error();
+  base::Result<shm::Mapping> memory = shm::Mapping::map(fd->get(), kSize, shm::Access::kReadWrite);
+  if (!memory) return memory.error();
   // Our mapping exists: no other can ever write, by whomever.
-  if (::fcntl(fd.get(), F_ADD_SEALS,
-              F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_FUTURE_WRITE | F_SEAL_SEAL) != 0) {
-    const base::Error error = failed("seal it (Linux 5.1 or newer is needed)");
-    ::munmap(memory, kSize);
-    return error;
-  }
-  auto* page = new (memory) StatisticsPage;
+  if (base::Status sealed = shm::seal_against_writers(fd->get()); !sealed) return sealed.error();
+  auto* page = new (memory->data()) StatisticsPage;
   page->magic = control::kStatisticsMagic;
   page->version = control::kStatisticsVersion;
   page->size = kSize;
   return std::unique_ptr<StatisticsWriter>(
-      new StatisticsWriter(std::move(fd), page, std::move(fill)));
+      new StatisticsWriter(*std::move(fd), *std::move(memory), page, std::move(fill)));
 }
 
-StatisticsWriter::StatisticsWriter(base::Fd fd, StatisticsPage* page,
+StatisticsWriter::StatisticsWriter(base::Fd fd, shm::Mapping memory, StatisticsPage* page,
                                    std::function<void(control::Statistics&)> fill)
-    : fd_(std::move(fd)), page_(page), fill_(std::move(fill)), thread_([this] { run(); }) {}
+    : fd_(std::move(fd)),
+      memory_(std::move(memory)),
+      page_(page),
+      fill_(std::move(fill)),
+      thread_([this] { run(); }) {}
 
 StatisticsWriter::~StatisticsWriter() {
   {
@@ -60,7 +40,6 @@ StatisticsWriter::~StatisticsWriter() {
   }
   changed_.notify_one();
   thread_.join();
-  ::munmap(page_, sizeof *page_);
 }
 
 int StatisticsWriter::watch() {

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <thread>
 
+#include "shm/shm.h"
 #include "sidecar/base/fd.h"
 #include "sidecar/base/result.h"
 #include "sidecar/base/time.h"
@@ -33,13 +34,14 @@ class StatisticsWriter {
   int watch();
 
  private:
-  StatisticsWriter(base::Fd fd, control::StatisticsPage* page,
+  StatisticsWriter(base::Fd fd, shm::Mapping memory, control::StatisticsPage* page,
                    std::function<void(control::Statistics&)> fill);
   void run();
   void write();
 
   base::Fd fd_;
-  control::StatisticsPage* page_;
+  shm::Mapping memory_;
+  control::StatisticsPage* page_;  // in it
   std::function<void(control::Statistics&)> fill_;
   const base::Nanos started_ = base::now_ns();
   std::unique_ptr<control::Statistics> next_ = std::make_unique<control::Statistics>();

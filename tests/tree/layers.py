@@ -65,7 +65,7 @@ MODULES = (
            (*STAGE, "sidecar/store", "sidecar/control", "sidecar/intake", "sidecar/scheduler",
             "sidecar/executor", "sidecar/replier", "sidecar/streamer")),
     # Not a stage either: writes the page that nacellectl top reads.
-    Module("sidecar/statistics", ("sidecar/statistics.h",), (*BASE, "sidecar/control")),
+    Module("sidecar/statistics", ("sidecar/statistics.h",), (*BASE, "shm", "sidecar/control")),
     Module("sidecar/main", (),
            (*BASE, "kernels", "sidecar", "sidecar/statistics", "sidecar/config", "sidecar/store", "sidecar/control",
             "sidecar/pipeline")),
