@@ -11,7 +11,8 @@
 //   peak THREADS [fp32|bf16|int8]    ok GFLOP/S            products and sums of that precision
 //   texts FILE                       ok COUNT              one a line; what the next two send
 //   vectors SERVICE CALL_TEXTS FILE  ok WIDTH              every text's embedding, as raw floats
-//   embed SERVICE CALL_TEXTS MS FROM ok TEXTS BEGIN_NS END_NS CALL_US QUEUE_US COMPUTE_US ...
+//   embed SERVICE CALL_TEXTS MS FROM [whole]
+//                                    ok TEXTS BEGIN_NS END_NS CALL_US QUEUE_US COMPUTE_US ...
 //         ... BATCH_TEXTS BATCH_CLIENTS P50_US P99_US    calls, one after the other, for MS
 //                        milliseconds, from text FROM on; five means over the calls, two
 //                        percentiles
@@ -166,6 +167,9 @@ class Application {
     if (!count) return count.error();
     const Nanos duration = number(words) * base::kMillisecond;
     std::size_t next = number(words);
+    std::string whole;  // rounds only, so that a mix is always the same mix
+    words >> whole;
+    if (!whole.empty() && whole != "whole") return Error{Code::kInvalid, "embed: " + whole + "?"};
     if (duration == 0 || duration > kEmbedMax || next % *count != 0) {
       return Error{Code::kInvalid, "embed: a bad duration or first text"};
     }
@@ -175,23 +179,23 @@ class Application {
     std::uint64_t batch_texts = 0;
     std::uint64_t batch_clients = 0;
     std::vector<Nanos> times;
+    next %= views_.size();
     const Nanos begin = base::now_ns();
     Nanos end = begin;
     do {
-      next %= views_.size();
       const Nanos start = end;
       const auto rows = client_->embed(service, std::span(views_).subspan(next, *count));
       end = base::now_ns();
       times.push_back(end - start);
       if (!rows) return rows.error();
       if (rows->report.items_failed != 0) return Error{Code::kInternal, "a text failed"};
-      next += *count;
+      next = (next + *count) % views_.size();
       ++calls;
       queue_us += rows->report.queue_us;
       compute_us += rows->report.compute_us;
       batch_texts += rows->report.batch_texts;
       batch_clients += rows->report.batch_clients;
-    } while (end - begin < duration);
+    } while (end - begin < duration || (!whole.empty() && next != 0));
     std::ostringstream said;
     const auto per_call = [&](std::uint64_t sum) {
       return static_cast<double>(sum) / static_cast<double>(calls);

@@ -37,7 +37,11 @@ def print_row(values):
 
 
 def write(path, rows):
-    Path(path).resolve().parent.mkdir(parents=True, exist_ok=True)
-    with open(path, "w", encoding="utf-8") as file:
-        for values in rows:
-            file.write(json.dumps(values, ensure_ascii=False) + "\n")
+    """Rows of other cases that the file has stay in it, so that a long benchmark can run in parts."""
+    path = Path(path).resolve()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    before = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    cases = {values["case"]: values for values in map(json.loads, before)}
+    cases |= {values["case"]: values for values in rows}
+    text = "".join(json.dumps(values, ensure_ascii=False) + "\n" for values in cases.values())
+    path.write_text(text, encoding="utf-8")
