@@ -119,6 +119,7 @@ struct Config {
     std::uint32_t max_delay_us = 0;
     std::uint32_t queue_requests_max = 1024;
     std::uint64_t queue_tokens_max = 1ULL << 20;
+    std::uint32_t queue_ms_max = 500;  // 0: no bound
     std::uint32_t deadline_default_ms = 30'000;
   } scheduler;
 

@@ -7,6 +7,7 @@
 
 #include "sidecar/base/check.h"
 #include "sidecar/base/log.h"
+#include "sidecar/base/slices.h"
 #include "sidecar/base/utf8.h"
 
 namespace nacelle::sidecar {
@@ -44,6 +45,7 @@ void repeat(std::vector<std::byte>& bytes, std::span<std::byte> out) {
 }  // namespace
 
 void Intake::run() {
+  base::take_short_slices(base::kAnswerSlice);
   Nanos last_work = base::now_ns();
   Nanos last_look = last_work;
   looked_ = looked_before_ = last_work;

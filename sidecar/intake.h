@@ -40,8 +40,16 @@ inline base::Nanos time_for(const shm::Submission& submission, std::uint32_t def
                                     : default_ms * base::kMillisecond;
 }
 
+// Why a client's requests are refused now, whatever they ask.
+struct Full {
+  base::Error why;
+  std::uint32_t retry_after_us = 0;
+};
+
 // What intake hands on to, wired by the pipeline.
 struct Downstream {
+  // Asked before a request is read, so that a flood of those that cannot be taken costs little.
+  std::function<std::optional<Full>(const ClientState&, const LoadedService&)> full;
   std::function<Refused(std::unique_ptr<Request>)> submit;
   std::function<void(StreamRequest)> stream;
   // A doorbell rang: a client has read on in a stream, perhaps in one that waits for room.

@@ -6,6 +6,7 @@
 
 #include "sidecar/base/check.h"
 #include "sidecar/base/log.h"
+#include "sidecar/base/slices.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -28,7 +29,8 @@ SchedulerLimits limits_of(const Config& config, const Services& services) {
                                   : services.batch_tokens_max(),
           .max_delay = config.scheduler.max_delay_us * base::kMicrosecond,
           .queue_requests_max = config.scheduler.queue_requests_max,
-          .queue_tokens_max = config.scheduler.queue_tokens_max};
+          .queue_tokens_max = config.scheduler.queue_tokens_max,
+          .queue_time_max = config.scheduler.queue_ms_max * base::kMillisecond};
 }
 
 std::vector<ServiceLimits> limits_of(const Services& services) {
@@ -64,7 +66,9 @@ base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Se
   self.streamer_.emplace(self.replier_);
   base::Result<std::unique_ptr<Intake>> intake = Intake::open(
       config, services, self.replier_, self.counters_,
-      {.submit = [&self](auto request) { return self.submit(std::move(request)); },
+      {.full = [&self](const ClientState& client,
+                       const LoadedService& service) { return self.full(client, service); },
+       .submit = [&self](auto request) { return self.submit(std::move(request)); },
        .stream = [&self](StreamRequest stream) { self.streamer_->add(std::move(stream)); },
        .room = [&self] { self.streamer_->room(); }});
   if (!intake) return intake.error();
@@ -77,15 +81,23 @@ base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Se
 Pipeline::~Pipeline() { stop(); }
 
 // On intake's thread.
+std::optional<Full> Pipeline::full(const ClientState& client, const LoadedService& service) {
+  const std::lock_guard lock(mutex_);
+  if (auto why = gate_.refuses(service.policy.priority, base::now_ns())) {
+    return Full{*std::move(why), gate_.retry_after_us(base::now_ns())};
+  }
+  auto refusal = scheduler_.refuses(client);
+  if (!refusal) return std::nullopt;
+  return Full{std::move(refusal->why),
+              static_cast<std::uint32_t>(refusal->retry_after / base::kMicrosecond)};
+}
+
+// On intake's thread.
 Refused Pipeline::submit(std::unique_ptr<Request> request) {
   Refused refused;
   {
     const std::lock_guard lock(mutex_);
     if (stopping_) return {std::move(request), shutting_down(), 0};
-    const Priority priority = services_.at(request->service).policy.priority;
-    if (auto why = gate_.refuses(priority, request->arrived)) {
-      return {std::move(request), *std::move(why), gate_.retry_after_us(base::now_ns())};
-    }
     Refusal refusal = scheduler_.add(std::move(request));
     refused = {std::move(refusal.request), std::move(refusal.why),
                static_cast<std::uint32_t>(refusal.retry_after / base::kMicrosecond)};
@@ -105,6 +117,7 @@ void Pipeline::observe(const Pressure& pressure) {
 
 // The second thread: asks the scheduler what to do and does it, until stop().
 void Pipeline::execute() {
+  base::take_short_slices(base::kComputeSlice);
   std::unique_lock lock(mutex_);
   while (!stopping_) {
     Decision decision = scheduler_.next(base::now_ns(), given_up);

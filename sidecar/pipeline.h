@@ -58,6 +58,7 @@ class Pipeline {
 
  private:
   Pipeline(const Config& config, Services& services);
+  std::optional<Full> full(const ClientState& client, const LoadedService& service);
   Refused submit(std::unique_ptr<Request> request);
   void execute();
   void run_batch(Batch batch);

@@ -87,7 +87,7 @@ Line& Scheduler::line(Sharer& client, Lane& lane) {
 
 void Scheduler::leave_queue(Sharer& client) {
   --queued_;
-  --client.queued;
+  if (--client.queued == 0) --waiting_clients_;
 }
 
 // Of windows that no batch has held.
@@ -101,13 +101,31 @@ void Scheduler::set_batch_tokens(std::uint32_t tokens) {
   batch_tokens_ = std::clamp(tokens, 1U, limits_.batch_tokens_max);
 }
 
-// When what is queued now should be half done.
-Nanos Scheduler::retry_after() const {
+Nanos Scheduler::queue_time() const {
   double ns = 0;
   for (const auto& lane : lanes_) {
-    if (lane) ns += lane->cost.token_ns() * static_cast<double>(lane->tokens) / 2;
+    if (lane) ns += lane->cost.token_ns() * static_cast<double>(lane->tokens);
   }
-  return std::clamp(static_cast<Nanos>(std::min(ns, 1e18)), kRetryMin, kRetryMax);
+  return static_cast<Nanos>(std::min(ns, 1e18));
+}
+
+// When what is queued now should be half done.
+Nanos Scheduler::retry_after() const { return std::clamp(queue_time() / 2, kRetryMin, kRetryMax); }
+
+// What an open loop of callers would make endless. Whoever has less than its equal part of what
+// waits, or nothing yet, gets in all the same, and so does a client that is alone.
+bool Scheduler::waits_too_long(const Sharer& client) const {
+  return limits_.queue_time_max > 0 && client.queued > 0 && waiting_clients_ > 1 &&
+         client.tokens * waiting_clients_ >= queued_tokens_ &&
+         queue_time() > limits_.queue_time_max;
+}
+
+std::optional<Refusal> Scheduler::refuses(const ClientState& client) const {
+  const Sharer* found = shares_.find(client);
+  const Sharer nobody;
+  const auto limit = queue_full(found ? *found : nobody, 0);
+  if (!limit) return std::nullopt;
+  return Refusal{nullptr, {Code::kBusy, *limit + ": try again later"}, retry_after()};
 }
 
 // The limit of the queue that a client's next request would break; `tokens` is 0 when it follows
@@ -121,7 +139,11 @@ std::optional<std::string> Scheduler::queue_full(const Sharer& client, std::uint
   const bool no_room = tokens > room && queued_tokens_ > 0;
   const bool too_many = client.queued > places;
   const bool too_long = tokens > 0 && client.tokens > 0 && client.tokens + tokens > room;
-  if (!no_place && !no_room && !too_many && !too_long) return std::nullopt;
+  if (!no_place && !no_room && !too_many && !too_long) {
+    if (!waits_too_long(client)) return std::nullopt;
+    return "what waits takes too long (scheduler.queue_ms_max = " +
+           std::to_string(limits_.queue_time_max / base::kMillisecond) + ")";
+  }
   const std::string limit =
       no_place || too_many
           ? "(scheduler.queue_requests_max = " + std::to_string(limits_.queue_requests_max) + ")"
@@ -161,7 +183,7 @@ Refusal Scheduler::add(std::unique_ptr<Request> request) {
   request->order = ++counts_.taken;
   ++held_;
   ++queued_;
-  ++client.queued;
+  if (client.queued++ == 0) ++waiting_clients_;
   deadlines_.add(*request);
   ++client.requests;
   shares_.came(client, service.limits.priority, request->arrived);

@@ -45,6 +45,9 @@ struct SchedulerLimits {
   // it leaves free.
   std::uint32_t queue_requests_max = 1024;
   std::uint64_t queue_tokens_max = 1 << 20;  // their tokens; a single request may exceed it alone
+  // When computing what waits takes longer than this, clients that have their equal part of it get
+  // no more in, unless they are alone. 0: no bound.
+  base::Nanos queue_time_max = 0;
   base::Nanos burst = 500 * base::kMillisecond;  // compute time that an idle client may save up
 };
 
@@ -98,6 +101,9 @@ class Scheduler {
   // Takes a request that has at least one text with tokens, or gives it back.
   [[nodiscard]] Refusal add(std::unique_ptr<Request> request);
 
+  // Whether add() would refuse any request of this client now, whatever it asks.
+  [[nodiscard]] std::optional<Refusal> refuses(const ClientState& client) const;
+
   // Call when the device is free: after finished() of the batch before. `given_up` is asked about
   // requests that would run now.
   [[nodiscard]] Decision next(base::Nanos now, const GivenUp& given_up);
@@ -122,6 +128,8 @@ class Scheduler {
   // Of one client.
   [[nodiscard]] std::size_t queued_requests(const ClientState& client) const;
   [[nodiscard]] std::uint64_t queued_tokens(const ClientState& client) const;
+  // How long computing what waits will take, as far as costs are known.
+  [[nodiscard]] base::Nanos queue_time() const;
   // Requests that were taken and not yet answered.
   [[nodiscard]] std::size_t held_requests() const { return held_; }
   // Of a service: requests begun and not answered, and those that have not begun.
@@ -151,6 +159,7 @@ class Scheduler {
   void count_tokens(Line& line, std::uint64_t more, std::uint64_t less);
   [[nodiscard]] std::optional<std::string> queue_full(const Sharer& client,
                                                       std::uint64_t tokens) const;
+  [[nodiscard]] bool waits_too_long(const Sharer& client) const;
   [[nodiscard]] static std::optional<std::string> service_full(const Service& service);
   [[nodiscard]] std::unique_ptr<Request> let_go(std::unique_ptr<Request> request);
   [[nodiscard]] std::unique_ptr<Request> end(Flight& flight);
@@ -188,6 +197,7 @@ class Scheduler {
   std::uint32_t classes_waiting_ = 0;             // when it was chosen
   std::size_t held_ = 0;
   std::size_t queued_ = 0;
+  std::size_t waiting_clients_ = 0;  // that have some of those
   std::uint64_t queued_tokens_ = 0;
   SchedulerCounts counts_;
 };

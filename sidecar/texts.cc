@@ -202,6 +202,10 @@ void Intake::handle_texts(const std::shared_ptr<ClientState>& client,
     return replier_.refuse(*client, submission,
                            {Code::kSidecarGone, "the sidecar is shutting down"});
   }
+  if (const std::optional<Full> full = downstream_.full(*client, service)) {
+    service.counters.errors.add();
+    return replier_.refuse(*client, submission, full->why, full->retry_after_us);
+  }
   base::Result<std::unique_ptr<Request>> request = try_request(client, submission, service);
   if (!request) {
     service.counters.errors.add();

@@ -12,6 +12,7 @@
 #include <system_error>
 
 #include "sidecar/base/cpus.h"
+#include "sidecar/base/slices.h"
 
 namespace nacelle::kernels::cpu {
 namespace {
@@ -120,6 +121,7 @@ bool ThreadPool::wait_for_job(std::uint64_t done) {
 }
 
 void ThreadPool::work(unsigned thread) {
+  base::take_short_slices(base::kComputeSlice);
   std::uint64_t done = 0;  // the job this worker was in last; the first one has number 1
   while (wait_for_job(done)) {
     std::uint64_t state = state_.load();

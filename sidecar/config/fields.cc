@@ -116,6 +116,9 @@ std::vector<Field> fields(Config& c) {
        U64{&c.scheduler.queue_tokens_max, 1024, 1'073'741'824},
        "Tokens of requests that may wait, 8 bytes each. A request that finds the queue empty is "
        "taken whatever its size."},
+      {"scheduler.queue_ms_max", "ms", U32{&c.scheduler.queue_ms_max, 0, 3'600'000},
+       "How long computing all that waits may take. Beyond it a connection that has its equal part "
+       "of the queue gets no more in, unless it is alone. At 0 there is no such bound."},
       {"scheduler.deadline_default_ms", "ms", U32{&c.scheduler.deadline_default_ms, 1, 3'600'000},
        "The time after which a request that names no deadline is given up."},
 

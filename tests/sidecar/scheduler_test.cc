@@ -256,6 +256,32 @@ TEST(Scheduler, OfTheTokensAClientTakesNoMoreThanItLeaves) {
   EXPECT_FALSE(scheduler.add(crowd.request(4, {40}, 0, kLongTime, 0, 1)));
 }
 
+TEST(Scheduler, WhatWaitsIsBoundedInTimeButForThoseWhoHaveLittle) {
+  Crowd crowd;
+  crowd.clients.push_back(std::make_shared<ClientState>());
+  Scheduler scheduler({.batch_tokens_max = 10, .queue_time_max = 100 * base::kMillisecond});
+  std::uint64_t id = 0;
+  const auto add = [&](std::size_t client) {
+    return scheduler.add(crowd.request(++id, {10}, 0, kLongTime, 0, client));
+  };
+  // A token costs a millisecond.
+  for (int i = 0; i < 20; ++i) {
+    ASSERT_FALSE(add(0));
+    const Decision decision = scheduler.next(0, kNobodyLeft);
+    (void)scheduler.finished(*decision.batch, base::ok(), 10 * base::kMillisecond, 0, kNobodyLeft);
+  }
+  for (int i = 0; i < 20; ++i) EXPECT_FALSE(add(0)) << "alone, it may queue what it likes";
+  EXPECT_NEAR(static_cast<double>(scheduler.queue_time()), 200e6, 20e6);
+  EXPECT_FALSE(add(1)) << "who has nothing yet gets in";
+  const Refusal refused = add(0);
+  ASSERT_TRUE(refused);
+  EXPECT_THAT(refused.why.message, HasSubstr("scheduler.queue_ms_max = 100"));
+  EXPECT_NEAR(static_cast<double>(refused.retry_after), 105e6, 11e6) << "when half is done";
+  EXPECT_TRUE(scheduler.refuses(*crowd.clients[0])) << "whatever it asks";
+  EXPECT_FALSE(scheduler.refuses(*crowd.clients[2]));
+  for (int i = 0; i < 9; ++i) EXPECT_FALSE(add(1)) << "it has less than half";
+}
+
 TEST(Scheduler, AFailedBatchFailsItsRequestsWithTheRestOfTheirs) {
   const Crowd crowd;
   Scheduler scheduler({.batch_tokens_max = 10});

@@ -50,6 +50,7 @@ Plan random_plan(std::uint64_t seed) {
   if (random.chance(0.5)) plan.limits.max_delay = random.from(kMicrosecond, 5 * kMillisecond);
   plan.limits.queue_requests_max = random.from(4U, 300U);
   plan.limits.queue_tokens_max = random.from(1000U, 60'000U);
+  if (random.chance(0.5)) plan.limits.queue_time_max = random.from(Nanos{0}, 500 * kMillisecond);
   plan.limits.burst = random.from(Nanos{0}, 200 * kMillisecond);
   const std::uint32_t services = random.from(1U, 4U);
   for (std::uint32_t i = 0; i < services; ++i) {

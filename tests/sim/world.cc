@@ -227,13 +227,20 @@ bool World::is_full(const Request& request) const {
   const std::uint64_t running = scheduler_.running(request.service);
   const std::uint64_t room =
       limits.max_concurrent == sidecar::kNoLimit ? 0 : limits.max_concurrent - running;
-  // A client must leave as much as it has.
+  // A client must leave as much as it has, and may not have more than its part of a long wait.
+  std::uint64_t waiting_clients = 0;
+  for (const auto& client : clients_) {
+    waiting_clients += scheduler_.queued_requests(*client.state) > 0 ? 1U : 0U;
+  }
   const std::uint64_t queued = scheduler_.queued_requests();
   const std::uint64_t tokens = scheduler_.queued_tokens();
   const std::uint64_t own = scheduler_.queued_requests(*request.client);
   const std::uint64_t own_tokens = scheduler_.queued_tokens(*request.client);
   return queued + std::max<std::uint64_t>(own, 1) > plan_.limits.queue_requests_max ||
          (tokens > 0 && tokens + own_tokens + request.ids.size() > plan_.limits.queue_tokens_max) ||
+         (plan_.limits.queue_time_max > 0 && own > 0 && waiting_clients > 1 &&
+          own_tokens * waiting_clients >= tokens &&
+          scheduler_.queue_time() > plan_.limits.queue_time_max) ||
          (limits.max_queue_size != sidecar::kNoLimit && waiting >= room + limits.max_queue_size);
 }
 
