@@ -51,7 +51,7 @@ class Bench:
     def __init__(self, options, stack, folder):
         self.options, self.folder = options, folder
         self.quick = options.quick
-        self.turns, self.seconds, self.load_seconds = (1, 1.0, 2.0) if self.quick else (3, 4.0, 8.0)
+        self.turns, self.seconds, self.load_seconds = (1, 1.0, 2.0) if self.quick else (3, 3.0, 6.0)
         self.python = PYTHON
         self.model = find_minilm(PYTHON)
         if self.model is None:

@@ -11,6 +11,8 @@ from servers import CLIENTS_MAX, Control, Load, Nacelle, Variant, closed
 OVERLOAD = 10       # times what can be done
 SAMPLE_S = 0.05     # between looks at the queues
 BUSY_P99_US = 1000
+# Until the sidecar has seen who asks for how much (docs/decisions/0019-scheduling.md).
+ONSET_S = 2
 BATCH_OF_ONE_SERVICES = 4  # enough that one always waits while another computes
 
 
@@ -193,25 +195,30 @@ def neighbours(bench):
     """A polite client at half of its fair share of two, alone and beside a greedy one."""
     texts, capacity = bench.texts["short"], bench.capacity["short"]
     seconds = bench.load_seconds
-    polite = Load(((capacity / 4, seconds),), 1, seed=2, name="polite", part="0/2")
+
+    def steady(rate):
+        return (rate, ONSET_S), (rate, seconds)
+
+    polite = Load(steady(capacity / 4), 1, seed=2, name="polite", part="0/2")
     alone = [bench.run(bench.ours, texts, polite) for _ in range(bench.turns)]
     for times, p99_max in ((10, 2.0), (100, 1.5)):
-        greedy = Load(((capacity * times, seconds),), 1, seed=3, name="greedy", part="1/2")
+        greedy = Load(steady(capacity * times), 1, seed=3, name="greedy", part="1/2")
         beside = [bench.run_together([(bench.ours, texts, polite, {}),
                                       (bench.ours, texts, greedy, {})])[0]
                   for _ in range(bench.turns)]
         submitted = sum(report["submitted"] for report in beside)
         refused = 1 - sum(report["ok"] for report in beside) / submitted
-        p99 = median(beside, "p99_us")
-        print(f"    polite: p99 alone {median(alone, 'p99_us') / 1e3:.2f} ms, beside {times}x "
-              f"{p99 / 1e3:.2f} ms, {refused:.2%} of {submitted} not answered", flush=True)
-        bench.goal(at_most(f"polite beside {times}x: p99 to alone",
-                           p99 / median(alone, "p99_us"), p99_max))
+        p99, alone_p99 = median(beside, "p99_us", 1), median(alone, "p99_us", 1)
+        print(f"    polite: p99 alone {alone_p99 / 1e3:.2f} ms, beside {times}x "
+              f"{p99 / 1e3:.2f} ms (in the first {ONSET_S} s "
+              f"{median(beside, 'p99_us') / 1e3:.2f} ms), {refused:.2%} of {submitted} not answered",
+              flush=True)
+        bench.goal(at_most(f"polite beside {times}x: p99 to alone", p99 / alone_p99, p99_max))
         bench.goal(at_most(f"polite beside {times}x: requests not answered", refused * 100, 1, "%"))
-    crowd = [Load(((capacity / 4 * times, seconds),), 1, seed=4 + i, name=f"asks-{times}x",
+    crowd = [Load(steady(capacity / 4 * times), 1, seed=4 + i, name=f"asks-{times}x",
                   part=f"{i}/4") for i, times in enumerate((1, 2, 10, 100))]
     reports = bench.run_together([(bench.ours, texts, load, {}) for load in crowd])
-    rates = [report["phases"][0]["ok_per_s"] for report in reports]
+    rates = [report["phases"][1]["ok_per_s"] for report in reports]
     print("    four that ask 1, 2, 10 and 100 times a quarter get "
           + ", ".join(f"{rate:.1f}" for rate in rates) + " texts/s", flush=True)
     bench.goal(at_least("Jain's index of four unequal clients", jain(rates), 0.95, ""))

@@ -29,9 +29,13 @@ void CostModel::learn(std::uint32_t tokens, base::Nanos time) {
   const double mean = tokens_ / weight_;
   const double variance = squares_ / weight_ - mean * mean;
   const double through_zero = time_ / std::max(tokens_, 1.0);
-  token_ns_ = through_zero;
-  fixed_ns_ = 0;
-  if (variance < kSpreadMin * kSpreadMin * mean * mean) return;
+  if (variance < kSpreadMin * kSpreadMin * mean * mean) {
+    // What the last line said of the two, for what batches take now.
+    const double fixed_tokens = fixed_ns_ / std::max(token_ns_, 1e-3);
+    token_ns_ = time_ / weight_ / std::max(mean + fixed_tokens, 1.0);
+    fixed_ns_ = fixed_tokens * token_ns_;
+    return;
+  }
   const double slope = (products_ / weight_ - mean * time_ / weight_) / variance;
   // No batch has a negative fixed cost, and a larger one never costs less.
   token_ns_ = std::clamp(slope, 0.0, through_zero);

@@ -2,7 +2,7 @@
 //
 // The line is fitted by least squares over the batches seen, each counting a little less with every
 // later one, so it follows a device that becomes slower or faster. While all batches have about one
-// size no line can be told from the points: then everything is the tokens' and nothing is fixed.
+// size no line can be told from the points: then the fixed part is what it was, at first nothing.
 #pragma once
 
 #include <cstdint>

@@ -35,6 +35,13 @@ TEST(Cost, BatchesOfOneSizeTellTheCostPerTokenOnly) {
   EXPECT_EQ(cost.fixed_ns(), 0);
 }
 
+TEST(Cost, BatchesOfOneSizeLaterKeepWhatWasLearntBefore) {
+  CostModel cost = taught(50);
+  for (int i = 0; i < 1000; ++i) cost.learn(16, 2 * (kFixed + kToken * 16));
+  EXPECT_NEAR(cost.predict_ns(16), 2.0 * (kFixed + kToken * 16), 100);
+  EXPECT_NEAR(cost.fixed_ns(), 2 * kFixed, kFixed / 4.0) << "about";
+}
+
 TEST(Cost, LargerBatchesThatCostLessAreNoReasonForNegativePrices) {
   CostModel cost;
   for (int i = 0; i < 20; ++i) cost.learn(i % 2 == 0 ? 100 : 200, i % 2 == 0 ? 3'000 : 1'000);
