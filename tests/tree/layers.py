@@ -25,12 +25,14 @@ MODULES = (
     # One layer up: each knows the base only, so each could be a library of its own.
     Module("shm",
            ("shm/shm.h", "shm/client.h", "shm/nacelle.h", "shm/connection.h", "shm/handshake.h",
-            "shm/layout.h", "shm/wait.h"),
+            "shm/layout.h", "shm/wait.h", "shm/cache_key.h"),
            BASE),
     Module("kernels", ("kernels/kernels.h", "kernels/element.h"), BASE),
     Module("sidecar/files", EVERY_HEADER, BASE),
     Module("sidecar/metrics", EVERY_HEADER, BASE),
     Module("sidecar/config", ("sidecar/config.h",), BASE),
+    Module("sidecar/cache", ("sidecar/cache/cache.h", "sidecar/cache/journal.h", "sidecar/cache/expiry.h"),
+           (*BASE, "shm")),
     Module("sidecar/store", ("sidecar/store/store.h",), (*BASE, "sidecar/files")),
     # What understands models.
     Module("sidecar/tokenizer", ("sidecar/tokenizer/tokenizer.h",), (*BASE, "sidecar/files")),
@@ -106,6 +108,9 @@ MIRRORED = {"sidecar": "sidecar"}
 MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz", "golden", "hostile",
                        "model", "sim", "support", "tree")
 MIRROR_FREE_TESTS = (
+    "tests/sidecar/cache/journal_damage_test.cc",  # the whole journal: bytes that are changed,
+    "tests/sidecar/cache/journal_faults_test.cc",  # calls that fail,
+    "tests/sidecar/cache/journal_power_cut_test.cc",  # and power that goes
     "tests/shm/one_mapping_test.cc",  # both ends at once, for the thread sanitizer
     "tests/kernels/amx_emulator_test.cc",  # a stand-in for instructions, for the tests alone
     "tests/kernels/attention_bf16_test.cc",  # attention.h, like attention_test.cc
