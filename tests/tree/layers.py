@@ -25,12 +25,14 @@ MODULES = (
     # One layer up: each knows the base only, so each could be a library of its own.
     Module("shm",
            ("shm/shm.h", "shm/client.h", "shm/nacelle.h", "shm/connection.h", "shm/handshake.h",
-            "shm/layout.h", "shm/wait.h"),
+            "shm/layout.h", "shm/wait.h", "shm/region.h", "shm/cache_key.h", "shm/cache_layout.h",
+            "shm/cache_reader.h", "shm/cache_clock.h", "shm/cache_copy.h"),
            BASE),
     Module("kernels", ("kernels/kernels.h", "kernels/element.h"), BASE),
     Module("sidecar/files", EVERY_HEADER, BASE),
     Module("sidecar/metrics", EVERY_HEADER, BASE),
     Module("sidecar/config", ("sidecar/config.h",), BASE),
+    Module("sidecar/cache", ("sidecar/cache/cache.h",), (*BASE, "shm")),
     Module("sidecar/store", ("sidecar/store/store.h",), (*BASE, "sidecar/files")),
     # What understands models.
     Module("sidecar/tokenizer", ("sidecar/tokenizer/tokenizer.h",), (*BASE, "sidecar/files")),
@@ -107,6 +109,9 @@ MIRROR_FREE_FOLDERS = ("conformance", "crash", "demo", "e2e", "explorer", "fuzz"
                        "model", "sim", "support", "tree")
 MIRROR_FREE_TESTS = (
     "tests/shm/one_mapping_test.cc",  # both ends at once, for the thread sanitizer
+    "tests/sidecar/cache/model_test.cc",  # the whole table against a map,
+    "tests/sidecar/cache/threads_test.cc",  # with readers in threads,
+    "tests/sidecar/cache/hit_rate_test.cc",  # and on traces, beside LRU
     "tests/kernels/amx_emulator_test.cc",  # a stand-in for instructions, for the tests alone
     "tests/kernels/attention_bf16_test.cc",  # attention.h, like attention_test.cc
     "tests/kernels/conformance_test.cc",  # every backend against the reference
