@@ -13,6 +13,7 @@
 //   cache_reader.h the client's look into it, which needs nobody   (cache_copy.h, cache_clock.h: its
 //                  parts)
 //   cache_key.h    what a cached answer is called
+//   lookup.h       which rows of a list are cached; the rest is left to a list_call
 //   client.h       what a C++ application links: reconnects, long lists, many threads
 //   nacelle.h      the same for C, and for the Python package in python/
 //

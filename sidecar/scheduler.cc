@@ -286,6 +286,7 @@ void Scheduler::answer(Flight& flight, const base::Status& status, Nanos now,
   for (std::unique_ptr<Request>& follower : followers) {
     follower->started = computed.started;
     follower->compute = computed.compute;
+    follower->share = computed.share;
     follower->batch_texts = computed.batch_texts;
     follower->batch_clients = computed.batch_clients;
     if (given_up(*follower)) {

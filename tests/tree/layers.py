@@ -51,7 +51,8 @@ MODULES = (
     # The top of sidecar/: the nouns that move between the stages, and what the stages share.
     Module("sidecar", EVERY_HEADER,
            (*BASE, "shm", "kernels", "sidecar/files", "sidecar/metrics", "sidecar/config",
-            "sidecar/store", "sidecar/tokenizer", "sidecar/model", "sidecar/quantize")),
+            "sidecar/store", "sidecar/tokenizer", "sidecar/model", "sidecar/quantize",
+            "sidecar/cache")),
     # The stages do not know each other, with two arrows, forwards: what intake refuses or answers by
     # itself goes straight to the replier, and streams end there.
     Module("sidecar/replier", ("sidecar/replier.h",), STAGE),
