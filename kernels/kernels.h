@@ -43,6 +43,8 @@ class Backend {
 
   [[nodiscard]] virtual std::string_view name() const = 0;    // "cpu"
   [[nodiscard]] virtual std::string description() const = 0;  // "cpu (avx512, 2 threads)"
+  // All of it that can change a result's bits, which its threads do not: "cpu/avx512".
+  [[nodiscard]] virtual std::string arithmetic() const { return std::string(name()); }
 
   // Memory for `size` bytes, contents undefined; kUnavailable when there is none.
   virtual base::Result<Buffer> allocate(std::size_t size) = 0;

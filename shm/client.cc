@@ -7,6 +7,7 @@
 
 #include "shm/client_state.h"
 #include "shm/list_call.h"
+#include "shm/lookup.h"
 #include "shm/pending.h"
 #include "shm/stream.h"
 #include "sidecar/base/check.h"
@@ -38,13 +39,11 @@ base::Result<std::uint32_t> width_of(shm::Op op, std::string_view name, const Se
   return wanted > 0 ? wanted : width;
 }
 
-// What can be refused before anything is sent; else numbers per row.
-base::Result<std::uint32_t> check_call(shm::Op op, std::string_view name, const Service& service,
-                                       const shm::Link& link,
-                                       std::span<const std::string_view> texts,
-                                       std::span<std::byte> out, std::span<shm::ItemReport> items,
-                                       const CallOptions& options) {
-  if (base::Status good = shm::check_list(link, op, texts, options); !good) return good.error();
+// Whether the rows fit where they are to go; else numbers per row.
+base::Result<std::uint32_t> check_shape(shm::Op op, std::string_view name, const Service& service,
+                                        std::span<const std::string_view> texts,
+                                        std::span<std::byte> out, std::span<shm::ItemReport> items,
+                                        const CallOptions& options) {
   const base::Result<std::uint32_t> width = width_of(op, name, service.info, options);
   if (!width) return width.error();
   const std::size_t rows = texts.size() - (op == shm::Op::kRerank ? 1 : 0);
@@ -61,6 +60,28 @@ base::Result<std::uint32_t> check_call(shm::Op op, std::string_view name, const 
                                      " entries; there are " + std::to_string(rows) + " texts"};
   }
   return *width;
+}
+
+// What can be refused before anything is sent; else numbers per row.
+base::Result<std::uint32_t> check_call(shm::Op op, std::string_view name, const Service& service,
+                                       const shm::Link& link,
+                                       std::span<const std::string_view> texts,
+                                       std::span<std::byte> out, std::span<shm::ItemReport> items,
+                                       const CallOptions& options) {
+  if (base::Status good = shm::check_list(link, op, texts, options); !good) return good.error();
+  return check_shape(op, name, service, texts, out, items, options);
+}
+
+// The rows of a call that can be had without asking. None of a call that will be refused.
+shm::Lookup look_up(const Known& known, std::string_view name, shm::ListCall& call) {
+  const std::size_t least = call.op == shm::Op::kRerank ? 2 : 1;
+  const bool two_prompts = call.options.prompt && !call.options.prompt_name.empty();
+  if (!known.cache || !known.service || call.texts.size() < least || two_prompts) return {};
+  const auto width =
+      check_shape(call.op, name, *known.service, call.texts, call.out, call.items, call.options);
+  if (!width) return {};
+  call.width = *width;
+  return shm::look_up(*known.cache, *known.service, call);
 }
 
 }  // namespace
@@ -114,13 +135,22 @@ base::Result<std::shared_ptr<const ServiceInfo>> Client::describe(std::string_vi
   }
 }
 
+std::shared_ptr<const ServiceInfo> Client::recall(std::string_view service) {
+  const ServicePtr known = state().known(service).service;
+  return known ? std::shared_ptr<const ServiceInfo>(known, &known->info) : nullptr;
+}
+
 base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
                                      std::span<const std::string_view> texts,
                                      std::span<std::byte> out, std::span<shm::ItemReport> items,
                                      const CallOptions& options, CallReport* on_error) {
   CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify || op == shm::Op::kRerank);
   State& self = state();
+  shm::ListCall call{.op = op, .texts = texts, .out = out, .items = items, .options = options};
   for (int attempt = 0;; ++attempt) {
+    Known known = self.known(service);
+    shm::Lookup looked = look_up(known, service, call);
+    if (looked.whole()) return CallReport{.items_cached = looked.hits};
     base::Result<std::shared_ptr<shm::Link>> link = self.link();
     if (!link) return link.error();
     base::Result<ServicePtr> found = self.service(*link, service);
@@ -133,16 +163,23 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
                !width) {
       return width.error();
     } else {
-      shm::ListRun list({.op = op,
-                         .service = (*found)->handle,
-                         .width = *width,
-                         .texts = texts,
-                         .out = out,
-                         .items = items,
-                         .options = options},
-                        *link);
+      call.service = (*found)->handle;
+      call.width = *width;
+      // Rows of one list are of one model: what was found under another description does not count.
+      if (*found != known.service) {
+        known = {(*link)->cache(), *found};
+        looked = look_up(known, service, call);
+        if (looked.whole()) return CallReport{.items_cached = looked.hits};
+      }
+      const shm::Remainder rest(call, std::move(looked));
+      shm::ListRun list(rest.call(), *link);
       status = list.run();
       report = list.report();
+      report.items_cached = rest.hits();
+      // Nor does it when the service is another one by now.
+      const bool changed =
+          rest.hits() > 0 && known.cache->generation() != known.service->cache.generation;
+      if (status && changed && attempt == 0) continue;
     }
     if (status) return report;
     if (on_error != nullptr) *on_error = report;
@@ -155,8 +192,12 @@ base::Result<CallReport> Client::run(shm::Op op, std::string_view service,
 base::Result<std::shared_ptr<const ServiceInfo>> Client::fill(
     shm::Op op, std::string_view service, std::span<const std::string_view> texts, Rows& rows,
     bool per_item, const CallOptions& options) {
+  const auto look = [&]() -> base::Result<std::shared_ptr<const ServiceInfo>> {
+    if (auto known = recall(service)) return known;
+    return describe(service);
+  };
   for (int attempt = 0;; ++attempt) {
-    base::Result<std::shared_ptr<const ServiceInfo>> before = describe(service);
+    const base::Result<std::shared_ptr<const ServiceInfo>> before = look();
     if (!before) return before.error();
     const base::Result<std::uint32_t> width = width_of(op, service, **before, options);
     if (!width) return width.error();
@@ -173,7 +214,7 @@ base::Result<std::shared_ptr<const ServiceInfo>> Client::fill(
     // Rows, or the complaint that they have another width: both may come from another model.
     // After any other error there is nothing to compare, and perhaps nobody to ask.
     if (!report && report.error().code != Code::kInvalid) return report.error();
-    base::Result<std::shared_ptr<const ServiceInfo>> after = describe(service);
+    const base::Result<std::shared_ptr<const ServiceInfo>> after = look();
     const bool changed = after && (*after)->digest != (*before)->digest;
     if (changed && attempt == 0) continue;
     if (!report) return report.error();
@@ -254,6 +295,14 @@ base::Result<std::unique_ptr<Pending>> Client::start(shm::Op op, std::string_vie
                                                      const CallOptions& options) {
   CHECK(op == shm::Op::kEmbed || op == shm::Op::kClassify || op == shm::Op::kRerank);
   State& self = state();
+  shm::ListCall call{.op = op, .texts = texts, .out = out, .items = items, .options = options};
+  const Known cached = self.known(service);
+  shm::Lookup looked = look_up(cached, service, call);
+  if (looked.whole()) {
+    return std::make_unique<Pending>(
+        CallReport{.items_cached = looked.hits},
+        std::shared_ptr<const ServiceInfo>(cached.service, &cached.service->info));
+  }
   std::shared_ptr<shm::Link> link;
   ServicePtr known;
   {
@@ -263,19 +312,15 @@ base::Result<std::unique_ptr<Pending>> Client::start(shm::Op op, std::string_vie
     if (found != self.live.services.end()) known = found->second;
   }
   if (!link || link->dead()) return Error{Code::kSidecarGone, "there is no live connection"};
-  if (!known) {
+  if (!known || (link->cache() && link->cache()->generation() != known->cache.generation)) {
     return Error{Code::kNotFound, "the service " + quoted(service) + " has not been described yet"};
   }
   const auto width = check_call(op, service, *known, *link, texts, out, items, options);
   if (!width) return width.error();
-  const shm::ListCall call{.op = op,
-                           .service = known->handle,
-                           .width = *width,
-                           .texts = {},
-                           .out = out,
-                           .items = items,
-                           .options = options};
-  return std::make_unique<Pending>(call, std::move(texts), std::move(link),
+  call.service = known->handle;
+  call.width = *width;
+  if (known != cached.service) looked = {};
+  return std::make_unique<Pending>(call, std::move(looked), std::move(texts), std::move(link),
                                    std::shared_ptr<const ServiceInfo>(known, &known->info));
 }
 

@@ -5,7 +5,9 @@
 //
 // A call claims a slot, writes its texts into the request region, publishes, and waits for the
 // answer in the reply region: no copy of the model here, no socket, no system call while both sides
-// are busy. When the sidecar dies, a waiting call learns it within 50 ms, connects again and asks
+// are busy. Where the sidecar keeps a cache, rows that it has are read there first, and only the
+// others are asked for: a call that finds all of them asks nobody, even while the sidecar is down.
+// When the sidecar dies, a waiting call learns it within 50 ms, connects again and asks
 // once more (every op here is idempotent); when nobody comes back it returns kSidecarGone.
 //
 // nacelle.h is the same for C and for everything that can call C.
@@ -57,6 +59,9 @@ struct CallOptions {
   std::uint32_t top = 0;
   // Of all three; rerank cuts no documents (kChunkMean).
   shm::LongInput long_input = shm::LongInput::kService;
+
+  // Where the answer comes from, which changes nothing about it. Needs no sidecar of any version.
+  shm::CacheMode cache = shm::CacheMode::kService;
 };
 
 // What a service answers with.
@@ -76,6 +81,7 @@ struct ServiceInfo {
 // How a call went.
 struct CallReport {
   std::uint32_t items_failed = 0;    // texts whose ItemReport::code is not kOk
+  std::uint32_t items_cached = 0;    // texts whose rows this client read in the cache
   std::uint32_t queue_us = 0;        // waiting for a batch
   std::uint32_t compute_us = 0;      // in batches
   std::uint32_t batch_texts = 0;     // texts in the largest batch that held one of ours
@@ -126,6 +132,11 @@ class Client {
 
   // kNotFound names the services there are. Answered from memory after the first time.
   base::Result<std::shared_ptr<const ServiceInfo>> describe(std::string_view service);
+
+  // The service as the answers have it that this client reads in the cache, also while there is no
+  // sidecar to describe it; null when it has not been described yet, or has no cache. Asks nobody
+  // and waits for nobody.
+  std::shared_ptr<const ServiceInfo> recall(std::string_view service);
 
   // Embeddings of texts (at least one, UTF-8), L2-normalized if the model says so. A text that is
   // not UTF-8 gets a row of zeros and says why in its item.

@@ -38,11 +38,9 @@ std::string printable(const char (&field)[64]) {
 
 }  // namespace
 
-base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd&& socket, const Peer& peer,
-                                                           const Hello& hello,
-                                                           const Geometry& geometry,
-                                                           const Limits& limits,
-                                                           std::uint64_t epoch, std::uint64_t id) {
+base::Result<std::shared_ptr<Connection>> Connection::open(
+    base::Fd&& socket, const Peer& peer, const Hello& hello, const Geometry& geometry,
+    const Limits& limits, std::uint64_t epoch, std::uint64_t id, const CacheOffer& cache) {
   CHECK(geometry.slots >= 1 && geometry.slots <= kSlotsMax);
   const auto connection = std::shared_ptr<Connection>(new Connection());
   connection->geometry_ = geometry;
@@ -90,8 +88,14 @@ base::Result<std::shared_ptr<Connection>> Connection::open(base::Fd&& socket, co
   if (!connection->doorbell_) {
     return Error{Code::kUnavailable, "cannot create a doorbell: " + base::errno_text(errno)};
   }
-  const int fds[kWelcomeFds] = {request->get(), reply->get(), connection->doorbell_.get()};
-  if (base::Status sent = send_welcome(socket.get(), welcome, fds); !sent) return sent.error();
+  const bool cached = (hello.features & kFeatureCache) != 0 && cache.region >= 0;
+  if (cached) welcome.features |= kFeatureCache;
+  const int fds[kWelcomeFdsMax] = {request->get(), reply->get(), connection->doorbell_.get(),
+                                   cache.region, cache.touches};
+  const std::size_t count = cached ? kWelcomeFdsMax : kWelcomeFds;
+  if (base::Status sent = send_welcome(socket.get(), welcome, std::span(fds).first(count)); !sent) {
+    return sent.error();
+  }
   connection->process_ = process_of(socket.get());
   connection->socket_ = std::move(socket);
   return connection;

@@ -66,6 +66,13 @@ struct Limits {
   std::uint32_t deadline_default_us = 30'000'000;  // for requests that name none
 };
 
+// What a client that can read it gets of the result cache: both -1 when there is none for it. The
+// descriptors stay the caller's.
+struct CacheOffer {
+  int region = -1;   // C
+  int touches = -1;  // the connection's touch page
+};
+
 // A client that must be told of a reply, and how: what answering returns.
 struct Waiter {
   std::uint32_t slot = 0;
@@ -79,11 +86,9 @@ class Connection {
  public:
   // Makes the regions for `socket`, whose hello has been read, and sends them. `id` is ours, for
   // people; `epoch` is the sidecar's. After an error the socket is still the caller's, to say why.
-  static base::Result<std::shared_ptr<Connection>> open(base::Fd&& socket, const Peer& peer,
-                                                        const Hello& hello,
-                                                        const Geometry& geometry,
-                                                        const Limits& limits, std::uint64_t epoch,
-                                                        std::uint64_t id);
+  static base::Result<std::shared_ptr<Connection>> open(
+      base::Fd&& socket, const Peer& peer, const Hello& hello, const Geometry& geometry,
+      const Limits& limits, std::uint64_t epoch, std::uint64_t id, const CacheOffer& cache = {});
 
   // --- the intake thread ---
 

@@ -134,14 +134,14 @@ base::Result<std::optional<Hello>> read_hello(int socket) {
 
 base::Status send_welcome(int socket, const Welcome& welcome, std::span<const int> fds) {
   iovec data{const_cast<Welcome*>(&welcome), sizeof welcome};
-  alignas(cmsghdr) char control[CMSG_SPACE(kWelcomeFds * sizeof(int))] = {};
+  alignas(cmsghdr) char control[CMSG_SPACE(kWelcomeFdsMax * sizeof(int))] = {};
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
   if (!fds.empty()) {
-    CHECK(fds.size() == kWelcomeFds);
+    CHECK(fds.size() == kWelcomeFds || fds.size() == kWelcomeFdsMax);
     message.msg_control = control;
-    message.msg_controllen = sizeof control;
+    message.msg_controllen = CMSG_SPACE(fds.size_bytes());
     cmsghdr* header = CMSG_FIRSTHDR(&message);
     header->cmsg_level = SOL_SOCKET;
     header->cmsg_type = SCM_RIGHTS;
@@ -188,7 +188,7 @@ base::Result<Greeting> read_welcome(base::Fd socket, const std::string& path) {
   Greeting greeting;
   std::byte buffer[kMessageMax];
   iovec data{buffer, sizeof buffer};
-  alignas(cmsghdr) char control[CMSG_SPACE(kWelcomeFds * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(kWelcomeFdsMax * sizeof(int))];
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
@@ -207,7 +207,7 @@ base::Result<Greeting> read_welcome(base::Fd socket, const std::string& path) {
     for (std::size_t i = 0; i < fds; ++i) {
       int fd = -1;
       std::memcpy(&fd, CMSG_DATA(header) + i * sizeof(int), sizeof fd);
-      if (received < kWelcomeFds) {
+      if (received < greeting.fds.size()) {
         greeting.fds[received++].reset(fd);
       } else {
         ::close(fd);
@@ -230,7 +230,8 @@ base::Result<Greeting> read_welcome(base::Fd socket, const std::string& path) {
                  "the sidecar at " + path + " refused the connection: " + text_of(welcome.message)};
   }
   const bool carried = (welcome.features & kFeatureCarry) != 0;
-  const std::size_t promised = carried ? 0 : kWelcomeFds;
+  const bool cached = (welcome.features & kFeatureCache) != 0;
+  const std::size_t promised = carried ? 0 : cached ? kWelcomeFdsMax : kWelcomeFds;
   if (received != promised || (message.msg_flags & MSG_CTRUNC) != 0) {
     return Error{Code::kInvalid, "the sidecar at " + path + " sent " + std::to_string(received) +
                                      " descriptors instead of " + std::to_string(promised) +

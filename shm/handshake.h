@@ -3,6 +3,8 @@
 //   client   Hello                           -> sidecar
 //   sidecar  Welcome + {A, B, doorbell} fds  -> client      or Welcome with a code and the reason
 //
+// With kFeatureCache two more descriptors: C, the cache region, and this connection's touch page.
+//
 // After that the socket carries nothing; it stays open because its hang-up is how each side learns
 // of the other's death.
 #pragma once
@@ -31,13 +33,14 @@ struct Hello {
   std::uint32_t magic = kHelloMagic;
   std::uint16_t version_major = kVersionMajor;
   std::uint16_t version_minor = kVersionMinor;
-  std::uint64_t features = 0;  // bits the client wants: kFeatureCarry
+  std::uint64_t features = 0;  // bits the client wants: kFeatureCarry, kFeatureCache
   std::uint8_t reserved[16] = {};
   char name[64] = {};  // for people; padded with 0
 };
 static_assert(sizeof(Hello) == 96);
 
-// Sidecar to client. With kOk three descriptors come along: A, B, and the doorbell eventfd.
+// Sidecar to client. With kOk three descriptors come along: A, B, and the doorbell eventfd; with
+// kFeatureCache two more.
 struct Welcome {
   std::uint32_t magic = kWelcomeMagic;
   std::uint16_t version_major = kVersionMajor;
@@ -52,8 +55,13 @@ struct Welcome {
 };
 static_assert(sizeof(Welcome) == 320);
 
+// A bit of Hello::features: the client can read a cache region; and of Welcome::features: it has
+// one. Not together with kFeatureCarry.
+inline constexpr std::uint64_t kFeatureCache = 2;
+
 inline constexpr std::size_t kWelcomeFds = 3;
-inline constexpr std::size_t kMessageMax = 512;  // bytes read of any handshake message
+inline constexpr std::size_t kWelcomeFdsMax = 5;  // with kFeatureCache
+inline constexpr std::size_t kMessageMax = 512;   // bytes read of any handshake message
 
 // The kernel's word for who is on the other side. The pid is 0 when it lives in another pid
 // namespace: it is for people to read, never for decisions.
@@ -101,7 +109,8 @@ void send_refusal(int socket, const base::Error& error);
 struct Greeting {
   base::Fd socket;
   Welcome welcome;
-  std::array<base::Fd, kWelcomeFds> fds;  // A, B, doorbell; none with kFeatureCarry
+  // A, B, doorbell; then C and the touch page, if there are. None with kFeatureCarry.
+  std::array<base::Fd, kWelcomeFdsMax> fds;
 };
 base::Result<Greeting> greet(const std::string& path, const Hello& hello, base::Nanos deadline);
 // The second half of it: the answer that has come on `socket`; `path` is for messages.

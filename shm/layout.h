@@ -11,6 +11,7 @@
 // No pointers, locks, names, process ids or absolute times.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -28,7 +29,8 @@ static_assert(sizeof(std::atomic<std::uint64_t>) == 8 && sizeof(std::atomic<std:
 
 // Both sides must have the same major version; the smaller minor version is spoken.
 inline constexpr std::uint16_t kVersionMajor = 1;
-inline constexpr std::uint16_t kVersionMinor = 2;  // 1: streams, polling; 2: rerank, parameters
+// 1: streams, polling; 2: rerank, parameters; 3: the result cache
+inline constexpr std::uint16_t kVersionMinor = 3;
 
 // A pair of cache lines: what the adjacent-line prefetcher of x86 moves together.
 inline constexpr std::size_t kAlignment = 128;
@@ -62,14 +64,14 @@ struct alignas(kAlignment) RequestHeader {
 struct alignas(kAlignment) RequestSlot {
   std::atomic<std::uint64_t> generation;  // 0 at first, then 1, 2, 3 ... for this slot
   std::uint16_t op;                       // Op
-  std::uint16_t flags;                    // kRequestParameters, for embed, classify and rerank
-  std::uint32_t service;                  // the handle from a Description; 0 for ping and describe
-  std::uint32_t items;                    // texts in the payload; ping: bytes wanted; describe: 0
-  std::uint32_t payload_size;             // bytes
-  std::uint32_t payload_offset;           // in A's arena; unused when the payload is inline
-  std::uint32_t deadline_us;              // from now; 0 means the sidecar's default
-  std::uint64_t trace;                    // the caller's own number, comes back in logs and traces
-  std::uint8_t priority;                  // 0
+  std::uint16_t flags;         // kRequestParameters and a CacheMode, for embed, classify and rerank
+  std::uint32_t service;       // the handle from a Description; 0 for ping and describe
+  std::uint32_t items;         // texts in the payload; ping: bytes wanted; describe: 0
+  std::uint32_t payload_size;  // bytes
+  std::uint32_t payload_offset;  // in A's arena; unused when the payload is inline
+  std::uint32_t deadline_us;     // from now; 0 means the sidecar's default
+  std::uint64_t trace;           // the caller's own number, comes back in logs and traces
+  std::uint8_t priority;         // 0
   std::uint8_t reserved[3];
   // Bytes of this slot's stream ring that the client is done with, over all its streams; wraps.
   std::atomic<std::uint32_t> consumed;
@@ -200,6 +202,34 @@ inline constexpr std::uint16_t kRequestParameters = 1;     // in RequestSlot::fl
 inline constexpr std::uint32_t kPromptBytesMax = 4096;     // of a prompt, or of a prompt's name
 inline constexpr std::uint64_t kRepeatedMax = 16U << 20U;  // bytes of the query times documents
 
+// What a request does with the result cache. It changes where an answer comes from and never what
+// it is, so it is no parameter.
+enum class CacheMode : std::uint8_t {
+  kService = 0,   // what the service is set to; in a Description it is never this
+  kUse = 1,       // an answer that is there is taken, one that is not is put there
+  kBypass = 2,    // neither
+  kReadOnly = 3,  // taken, but not put
+  kRefresh = 4,   // computed in any case, and put in the place of what is there
+};
+inline constexpr std::uint8_t kCacheModesEnd = 5;
+// Where it is in RequestSlot::flags.
+inline constexpr unsigned kRequestCacheShift = 1;
+inline constexpr std::uint16_t kRequestCacheMask = 7U << kRequestCacheShift;
+
+struct CacheUse {
+  bool reads = false;
+  bool puts = false;
+};
+// What becomes of a call's wish under the service's setting. The operator's no stands: a service
+// that bypasses does so for every call, and to one that only reads nothing is put.
+constexpr CacheUse cache_use(CacheMode service, CacheMode call) {
+  const CacheMode mode = call == CacheMode::kService ? service : call;
+  const bool reads = mode == CacheMode::kUse || mode == CacheMode::kReadOnly;
+  const bool puts = mode == CacheMode::kUse || mode == CacheMode::kRefresh;
+  return {.reads = reads && service != CacheMode::kBypass,
+          .puts = puts && service != CacheMode::kBypass && service != CacheMode::kReadOnly};
+}
+
 // What the rows of a reply are.
 struct RowFormat {
   std::uint32_t width;     // numbers per row
@@ -287,6 +317,16 @@ struct Description {
   char architecture[64];      // padded with 0
 };
 
+// Behind a Description's names since version 1.3: what a client needs to find this service's
+// answers in the cache.
+struct DescribedCache {
+  std::array<std::byte, 32> answers;  // the answers digest, a part of every key (cache_key.h)
+  char domain[32];                    // the client's, another part; padded with 0; empty: no cache
+  CacheMode mode;                     // of requests that say kService; kBypass without a cache
+  std::uint8_t reserved[3];
+  std::uint32_t ttl_s;  // seconds that an answer is kept at most
+};
+
 static_assert(sizeof(RequestHeader) == 128);
 static_assert(sizeof(RequestSlot) == 256);
 static_assert(offsetof(RequestSlot, op) == 8 && offsetof(RequestSlot, service) == 12);
@@ -317,6 +357,7 @@ static_assert(sizeof(RowFormat) == 16 && offsetof(RowFormat, element) == 8);
 static_assert(sizeof(ItemReport) == 16 && offsetof(ItemReport, tokens_total) == 12);
 static_assert(sizeof(Description) == 152 && offsetof(Description, ops) == 17);
 static_assert(offsetof(Description, windows_max) == 20 && offsetof(Description, digest) == 24);
+static_assert(sizeof(DescribedCache) == 72 && offsetof(DescribedCache, mode) == 64);
 static_assert(sizeof(PieceHeader) == 8 && sizeof(PingStream) == 16);
 
 // Where things are in the two regions of a connection.

@@ -73,6 +73,12 @@ base::Result<std::shared_ptr<Link>> Link::open(const std::string& path, const He
                                       static_cast<std::size_t>(link->request_.size()));
   link->backing_ = Backing(requests, carried ? requests.size() : link->request_arena_offset_);
   if (carried) link->carrier_ = std::make_unique<Carrier>(link->socket_.get(), replies);
+  if (!carried && (welcome.features & kFeatureCache) != 0) {
+    // A region that cannot be read, of a version to come perhaps, is no cache and no error.
+    base::Result<std::unique_ptr<CacheReader>> cache =
+        CacheReader::open(std::move(greeting->fds[3]), std::move(greeting->fds[4]));
+    if (cache) link->cache_ = *std::move(cache);
+  }
   if (!carried) link->spin_ns_ = calibrated_spin_ns();
   return link;
 }
@@ -256,6 +262,11 @@ bool Link::replied(const Ticket& ticket) const {
 base::Error Link::gone() {
   dead_.store(true, std::memory_order_relaxed);
   return Error{Code::kSidecarGone, "the sidecar at " + path_ + " went away"};
+}
+
+bool Link::look_alive() {
+  if (!dead() && hung_up(socket_.get())) dead_.store(true, std::memory_order_relaxed);
+  return !dead();
 }
 
 base::Nanos Link::default_deadline(base::Nanos now) const {

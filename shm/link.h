@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "shm/arena.h"
+#include "shm/cache_reader.h"
 #include "shm/carrier.h"
 #include "shm/handshake.h"
 #include "shm/layout.h"
@@ -126,6 +127,10 @@ class Link {
   // Of a request that names none, sent now.
   [[nodiscard]] base::Nanos default_deadline(base::Nanos now) const;
   [[nodiscard]] bool dead() const { return dead_.load(std::memory_order_relaxed); }
+  // Looks at the socket, which is a system call: a link whose sidecar is gone is dead from now on.
+  [[nodiscard]] bool look_alive();
+  // The answers that are read without asking, or null. Outlives the link, and the sidecar.
+  [[nodiscard]] const std::shared_ptr<const CacheReader>& cache() const { return cache_; }
   // For a forked child, which must not keep its parent's connection alive: closes the descriptors.
   void close_inherited();
   [[nodiscard]] std::uint64_t rescued_by_timeout() const {
@@ -176,9 +181,10 @@ class Link {
   std::string path_;
   base::Fd socket_;
   base::Fd doorbell_;
-  Mapping request_;                   // A
-  Mapping reply_;                     // B, read-only here
-  std::unique_ptr<Carrier> carrier_;  // when the two are copies: brings them up to date
+  Mapping request_;                           // A
+  Mapping reply_;                             // B, read-only here
+  std::unique_ptr<Carrier> carrier_;          // when the two are copies: brings them up to date
+  std::shared_ptr<const CacheReader> cache_;  // of region C
   std::uint16_t version_minor_ = 0;
   std::uint32_t slots_ = 0;
   std::uint32_t request_slot_size_ = 0;

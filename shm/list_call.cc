@@ -16,8 +16,9 @@ using base::Nanos;
 // When a connection is full: about a small batch's time, after which some slot is free again.
 constexpr std::uint32_t kRetryAfterUs = 1000;
 
-// The first version of the protocol that has parameters and rerank.
+// The first versions of the protocol that have parameters and rerank, and the cache.
 constexpr std::uint16_t kMinorOfParameters = 2;
+constexpr std::uint16_t kMinorOfCache = 3;
 
 // Texts of a request, in order: the query, if there is one, and its part of the list.
 using Texts = std::span<const std::string_view>;
@@ -39,34 +40,13 @@ void write_texts(Texts texts, std::byte** sizes, std::byte** bytes) {
   }
 }
 
-bool uses_parameters(const CallOptions& options) {
-  return options.dtype != Element::kFloat32 || options.dimensions != 0 ||
-         options.normalize != Normalize::kModel || options.function != Function::kModel ||
-         options.long_input != LongInput::kService || options.prompt ||
-         !options.prompt_name.empty();
-}
-
 // What goes before a request's text list.
 std::string head_of(const CallOptions& options) {
-  if (!uses_parameters(options)) return {};
-  Parameters parameters{};
-  parameters.element = options.dtype;
-  parameters.normalize = options.normalize;
-  parameters.function = options.function;
-  parameters.long_input = options.long_input;
-  parameters.dimensions = options.dimensions;
-  std::string_view prompt;
-  if (options.prompt) {
-    parameters.prompt = Prompt::kText;
-    prompt = *options.prompt;
-  } else if (!options.prompt_name.empty()) {
-    parameters.prompt = Prompt::kName;
-    prompt = options.prompt_name;
-  }
-  parameters.prompt_size = static_cast<std::uint32_t>(prompt.size());
-  std::string head(sizeof parameters, '\0');
-  std::memcpy(head.data(), &parameters, sizeof parameters);
-  return head.append(prompt);
+  const Wanted wanted = wanted_of(options);
+  if (wanted.is_default) return {};
+  std::string head(sizeof wanted.parameters, '\0');
+  std::memcpy(head.data(), &wanted.parameters, sizeof wanted.parameters);
+  return head.append(wanted.prompt);
 }
 
 // "text 3", as the caller counts.
@@ -89,6 +69,27 @@ void merge(CallReport& report, const ReplyFields& fields) {
 
 }  // namespace
 
+Wanted wanted_of(const CallOptions& options) {
+  Wanted wanted;
+  Parameters& parameters = wanted.parameters;
+  parameters.element = options.dtype;
+  parameters.normalize = options.normalize;
+  parameters.function = options.function;
+  parameters.long_input = options.long_input;
+  parameters.dimensions = options.dimensions;
+  if (options.prompt) {
+    parameters.prompt = Prompt::kText;
+    wanted.prompt = *options.prompt;
+  } else if (!options.prompt_name.empty()) {
+    parameters.prompt = Prompt::kName;
+    wanted.prompt = options.prompt_name;
+  }
+  parameters.prompt_size = static_cast<std::uint32_t>(wanted.prompt.size());
+  constexpr Parameters kDefaults{};
+  wanted.is_default = std::memcmp(&parameters, &kDefaults, sizeof parameters) == 0;
+  return wanted;
+}
+
 base::Status check_list(const Link& link, Op op, Texts texts, const CallOptions& options) {
   if (op == Op::kRerank && texts.size() == 1) {
     return Error{Code::kInvalid, "the list of documents is empty: give at least one"};
@@ -96,7 +97,7 @@ base::Status check_list(const Link& link, Op op, Texts texts, const CallOptions&
   if (texts.empty()) {
     return Error{Code::kInvalid, "the list of texts is empty: give at least one"};
   }
-  if ((op == Op::kRerank || uses_parameters(options)) &&
+  if ((op == Op::kRerank || !wanted_of(options).is_default) &&
       link.version_minor() < kMinorOfParameters) {
     return Error{Code::kVersionMismatch,
                  "the sidecar speaks version 1." + std::to_string(link.version_minor()) +
@@ -192,6 +193,14 @@ base::Status ListRun::send() {
   return base::ok();
 }
 
+// Of a request. A sidecar that knows no cache needs not be told what to do with it.
+std::uint16_t ListRun::flags() const {
+  const std::uint16_t parameters = head_.empty() ? 0 : kRequestParameters;
+  if (link_->version_minor() < kMinorOfCache) return parameters;
+  const auto cache = static_cast<unsigned>(call_.options.cache) << kRequestCacheShift;
+  return static_cast<std::uint16_t>(parameters | cache);
+}
+
 // Asks for the rows [chunk.begin, chunk.end).
 base::Result<Ticket> ListRun::publish(const Chunk& chunk) {
   const Texts part = documents_.subspan(chunk.begin, chunk.end - chunk.begin);
@@ -199,7 +208,7 @@ base::Result<Ticket> ListRun::publish(const Chunk& chunk) {
   const Nanos left_us = (deadline_ - base::now_ns()) / base::kMicrosecond;
   return link_->submit(
       {.op = call_.op,
-       .flags = head_.empty() ? std::uint16_t{0} : kRequestParameters,
+       .flags = flags(),
        .service = call_.service,
        .items = static_cast<std::uint32_t>(query_.size() + part.size()),
        .deadline_us =
@@ -267,22 +276,32 @@ base::Status ListRun::read_rows(const Answer& answer, const Chunk& chunk) {
     std::memcpy(&format, answer.payload.data(), sizeof format);
     if (!as_asked(format)) return mismatch;
   }
-  std::byte* out = call_.out.data() + chunk.begin * row_size_;
-  base::copy_bytes(out, answer.payload.data() + rows_offset(count, with_format), count * row_size_);
+  const std::byte* rows = answer.payload.data() + rows_offset(count, with_format);
+  if (call_.places.empty()) {
+    base::copy_bytes(out_of(chunk.begin), rows, count * row_size_);
+  } else {
+    for (std::size_t i = 0; i < count; ++i) {
+      base::copy_bytes(out_of(chunk.begin + i), rows + i * row_size_, row_size_);
+    }
+  }
   for (std::size_t i = 0; i < count; ++i) {
     ItemReport item;
     std::memcpy(&item, answer.payload.data() + reports_offset(with_format) + i * sizeof item,
                 sizeof item);
-    if (!call_.items.empty()) call_.items[chunk.begin + i] = item;
+    if (!call_.items.empty()) call_.items[call_.place(chunk.begin + i)] = item;
     if (item.code == 0) continue;
     report_.items_failed += 1;
     if (call_.items.empty()) return error_of_item(item, chunk.begin + i);
     if (call_.op == Op::kRerank) {  // a score of 0 could pass for an answer
       const float none = std::numeric_limits<float>::quiet_NaN();
-      std::memcpy(out + i * sizeof none, &none, sizeof none);
+      std::memcpy(out_of(chunk.begin + i), &none, sizeof none);
     }
   }
   return base::ok();
+}
+
+std::byte* ListRun::out_of(std::size_t row) const {
+  return call_.out.data() + call_.place(row) * row_size_;
 }
 
 bool ListRun::as_asked(const RowFormat& format) const {
@@ -292,7 +311,7 @@ bool ListRun::as_asked(const RowFormat& format) const {
 
 Error ListRun::error_of_item(const ItemReport& item, std::size_t row) const {
   const auto code = static_cast<Code>(item.code);
-  const std::string where = name_of(call_.op, row + query_.size());
+  const std::string where = name_of(call_.op, call_.place(row) + query_.size());
   if (code == Code::kInvalid) {
     return Error{code, where + " is not UTF-8 at byte " + std::to_string(item.detail) +
                            ": decode or replace it before the call"};

@@ -26,7 +26,12 @@ struct ListCall {
   std::span<std::byte> out;                 // [rows, row_size(options.dtype, width)]
   std::span<ItemReport> items;              // [rows], or empty: then a text that fails is an error
   CallOptions options;
+  // Where the rows of these texts belong, when they are some of a longer list: rising places in
+  // `out` and `items`, which are that list's. [rows()], or empty: in their order.
+  std::span<const std::uint32_t> places = {};
 
+  // Where row i goes.
+  [[nodiscard]] std::size_t place(std::size_t i) const { return places.empty() ? i : places[i]; }
   // Rows wanted, for the last so many texts.
   [[nodiscard]] std::size_t rows() const { return texts.size() - (op == Op::kRerank ? 1 : 0); }
 };
@@ -36,6 +41,14 @@ struct ListCall {
 // parameters that the sidecar is too old for (kVersionMismatch).
 base::Status check_list(const Link& link, Op op, std::span<const std::string_view> texts,
                         const CallOptions& options);
+
+// What a call asks for besides its texts, as requests and keys have it.
+struct Wanted {
+  Parameters parameters{};  // zeros when nothing differs from the defaults
+  std::string_view prompt;  // its text or its name; the options' bytes
+  bool is_default = true;
+};
+Wanted wanted_of(const CallOptions& options);
 
 // A list under way. After an error report() tells how far it came, and `out` is not to be used.
 class ListRun {
@@ -70,6 +83,8 @@ class ListRun {
   base::Status send();
   base::Result<Ticket> publish(const Chunk& chunk);
   [[nodiscard]] std::size_t chunk_end(std::size_t begin) const;
+  [[nodiscard]] std::uint16_t flags() const;
+  [[nodiscard]] std::byte* out_of(std::size_t row) const;
   base::Status read(const Answer& answer);
   base::Status read_rows(const Answer& answer, const Chunk& chunk);
   [[nodiscard]] base::Error error_of_item(const ItemReport& item, std::size_t row) const;

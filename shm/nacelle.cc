@@ -36,6 +36,7 @@ static_assert(offsetof(nacelle_item, tokens_total) ==
 static_assert(int{NACELLE_UBINARY} == static_cast<int>(nacelle::shm::Element::kUbinary));
 static_assert(int{NACELLE_NORMALIZE_ON} == static_cast<int>(nacelle::shm::Normalize::kOn));
 static_assert(int{NACELLE_RAW} == static_cast<int>(nacelle::shm::Function::kNone));
+static_assert(int{NACELLE_CACHE_REFRESH} == static_cast<int>(nacelle::shm::CacheMode::kRefresh));
 static_assert(int{NACELLE_CHUNK_MEAN} == static_cast<int>(nacelle::shm::LongInput::kChunkMean));
 
 thread_local std::string last_error = "no error";
@@ -98,13 +99,16 @@ nacelle::base::Result<nacelle::CallOptions> options_of(const nacelle_call* call)
   const auto long_input =
       value_of<shm::LongInput>("long_input", wanted.long_input, shm::kLongInputsEnd);
   if (!long_input) return long_input.error();
+  const auto cache = value_of<shm::CacheMode>("cache", wanted.cache, shm::kCacheModesEnd);
+  if (!cache) return cache.error();
   nacelle::CallOptions options{.timeout = std::chrono::milliseconds(wanted.timeout_ms),
                                .trace = wanted.trace,
                                .dtype = *dtype,
                                .dimensions = wanted.dimensions,
                                .normalize = *normalize,
                                .function = *function,
-                               .long_input = *long_input};
+                               .long_input = *long_input,
+                               .cache = *cache};
   if (wanted.prompt != nullptr) options.prompt = wanted.prompt;
   if (wanted.prompt_name != nullptr) options.prompt_name = wanted.prompt_name;
   return options;
@@ -129,6 +133,7 @@ void write_report(const nacelle::CallReport& from, nacelle_report* report) {
   full.batch_texts = from.batch_texts;
   full.batch_clients = from.batch_clients;
   full.retry_after_us = from.retry_after_us;
+  full.items_cached = from.items_cached;
   write_versioned(full, report);
 }
 
@@ -270,6 +275,19 @@ nacelle_status nacelle_describe(nacelle_client* client, const char* service,
     const auto info = client->client->describe(service);
     if (!info) return failed(info.error());
     write_description(**info, description);
+    return NACELLE_OK;
+  });
+}
+
+nacelle_status nacelle_recall(nacelle_client* client, const char* service,
+                              nacelle_description* description) {
+  return guarded([&] {
+    if (client == nullptr || service == nullptr || description == nullptr) {
+      return failed({Code::kInvalid, "client, service and description must not be NULL"});
+    }
+    const auto info = client->client->recall(service);
+    if (!info) return failed({Code::kNotFound, "no answers of the service are at hand"});
+    write_description(*info, description);
     return NACELLE_OK;
   });
 }

@@ -101,8 +101,18 @@ typedef enum nacelle_long_input {
                             others are, or of logits. Not for rerank. */
 } nacelle_long_input;
 
+/* What a call does with the result cache, if the sidecar keeps one. It changes where an answer comes
+ * from and nothing about it. What the operator has switched off for a service stays off. */
+typedef enum nacelle_cache {
+  NACELLE_CACHE_SERVICE = 0,   /* as the service is set */
+  NACELLE_CACHE_USE = 1,       /* takes what is there, puts there what is not */
+  NACELLE_CACHE_BYPASS = 2,    /* neither */
+  NACELLE_CACHE_READ_ONLY = 3, /* takes, and puts nothing */
+  NACELLE_CACHE_REFRESH = 4    /* computes, and puts that in the place of what is there */
+} nacelle_cache;
+
 /* All that may differ between two calls about the same texts. 0 is each field's default; setting
- * one from `dtype` on needs a sidecar of this version (NACELLE_VERSION_MISMATCH). */
+ * one from `dtype` on, but for `cache`, needs a sidecar of this version (NACELLE_VERSION_MISMATCH). */
 typedef struct nacelle_call {
   uint32_t size;       /* sizeof(nacelle_call) */
   uint32_t timeout_ms; /* 0: the sidecar's default deadline */
@@ -112,7 +122,7 @@ typedef struct nacelle_call {
   uint32_t normalize;  /* embed: a nacelle_normalize; after `dimensions` */
   uint32_t function;   /* classify, rerank: a nacelle_function */
   uint32_t long_input; /* a nacelle_long_input */
-  uint32_t reserved;
+  uint32_t cache;      /* a nacelle_cache */
   const char* prompt;      /* embed: put before each text; "": nothing. NULL: the one named below */
   const char* prompt_name; /* one of the service's prompts; NULL: the one it is set to, if any */
 } nacelle_call;
@@ -139,7 +149,7 @@ typedef struct nacelle_report {
   uint32_t batch_texts;    /* texts in the largest batch that held one of ours */
   uint32_t batch_clients;  /* client processes in that batch */
   uint32_t retry_after_us; /* with NACELLE_BUSY */
-  uint32_t reserved;
+  uint32_t items_cached;   /* texts whose answers were read in the cache, without asking */
 } nacelle_report;
 
 /* What a service answers with. */
@@ -173,6 +183,13 @@ NACELLE_API void nacelle_close(nacelle_client* client);
  * Ownership: *description is a copy and stays the caller's; it holds no pointers. */
 NACELLE_API nacelle_status nacelle_describe(nacelle_client* client, const char* service,
                                             nacelle_description* description);
+
+/* The same for the service as the answers have it that this client reads in the cache, also while
+ * there is no sidecar to describe it. NACELLE_NOT_FOUND when it has not been described yet, or has no
+ * cache: then it is nacelle_describe() that tells whose answers come. Asks and waits for nobody.
+ * Threads and ownership: as with nacelle_describe(). */
+NACELLE_API nacelle_status nacelle_recall(nacelle_client* client, const char* service,
+                                          nacelle_description* description);
 
 /* Copies label number `index` and a terminator into text[capacity]; the label is cut when it does
  * not fit. *needed, unless NULL, is its length without the terminator.
@@ -232,7 +249,8 @@ NACELLE_API nacelle_status nacelle_rerank(nacelle_client* client, const char* se
 NACELLE_API size_t nacelle_best(const float* scores, size_t count, uint32_t* best, size_t top);
 
 /* The same without waiting, for event loops. The call is under way when *pending is set: advance it
- * at once, and again whenever nacelle_pending_fd() is readable, until it is done. Nothing is asked
+ * at once, and again whenever nacelle_pending_fd() is readable, until it is done. When all answers
+ * are in the cache it is done at the first time. Nothing is asked
  * of a sidecar that this client does not know yet: NACELLE_SIDECAR_GONE when there is no live
  * connection, NACELLE_NOT_FOUND when the service has not been described on it; nacelle_describe()
  * (which waits) mends both. texts' bytes, the output and items must live until the call is done or
@@ -275,7 +293,8 @@ NACELLE_API nacelle_status nacelle_pending_advance(nacelle_pending* pending, int
                                                    nacelle_report* report);
 
 /* A descriptor that is readable when there may be something to advance. It belongs to the client:
- * never read, write or close it, and stop watching it before the last pending call is freed.
+ * never read, write or close it, and stop watching it before the last pending call is freed. -1 for
+ * a call whose answers were all in the cache: there is nothing to wait for.
  * Threads: any. Ownership: the descriptor stays the client's. */
 NACELLE_API int nacelle_pending_fd(const nacelle_pending* pending);
 

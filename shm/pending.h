@@ -15,6 +15,7 @@ namespace nacelle {
 namespace shm {
 class Link;
 struct ListCall;
+struct Lookup;
 }  // namespace shm
 
 // For one thread at a time; and since they share fd(), start() and advance() of all pending calls
@@ -22,8 +23,11 @@ struct ListCall;
 // when fd() is readable. Destroying one that has not ended gives the call up.
 class Pending {
  public:
-  Pending(const shm::ListCall& call, std::vector<std::string_view> texts,
+  // `texts` are the call's; what `looked` found of it is there.
+  Pending(const shm::ListCall& call, shm::Lookup looked, std::vector<std::string_view> texts,
           std::shared_ptr<shm::Link> link, std::shared_ptr<const ServiceInfo> service);
+  // A call that is done, as the report says.
+  Pending(const CallReport& report, std::shared_ptr<const ServiceInfo> service);
   ~Pending();
   Pending(const Pending&) = delete;
   Pending& operator=(const Pending&) = delete;
@@ -33,7 +37,7 @@ class Pending {
   base::Result<std::optional<CallReport>> advance(CallReport* on_error = nullptr);
 
   // Readable when there may be something to advance. Belongs to the client's connection: forget it
-  // before the pending calls that use it are gone.
+  // before the pending calls that use it are gone. -1 for a call that was done from the beginning.
   [[nodiscard]] int fd() const;
   // Whose rows these are.
   [[nodiscard]] const ServiceInfo& service() const;

@@ -130,11 +130,14 @@ base::Result<Asked> read_asked(Op op, std::uint16_t flags, std::span<const std::
                                const LoadedService& service) {
   Parameters wanted{};
   Asked asked;
-  if ((flags & ~shm::kRequestParameters) != 0) {
+  const auto mode =
+      static_cast<std::uint8_t>((flags & shm::kRequestCacheMask) >> shm::kRequestCacheShift);
+  if ((flags & ~(shm::kRequestParameters | shm::kRequestCacheMask)) != 0 ||
+      mode >= shm::kCacheModesEnd) {
     return invalid("the request has flags that this sidecar does not know: update the sidecar");
   }
   std::string_view prompt;
-  if (flags != 0) {
+  if ((flags & shm::kRequestParameters) != 0) {
     if (payload.size() < sizeof wanted) {
       return invalid("the payload is shorter than its parameters");
     }
@@ -152,6 +155,9 @@ base::Result<Asked> read_asked(Op op, std::uint16_t flags, std::span<const std::
     asked.head_size = sizeof wanted + wanted.prompt_size;
     if (base::Status good = check(op, wanted); !good) return good.error();
   }
+  asked.cache = shm::cache_use(cache_mode(service), static_cast<shm::CacheMode>(mode));
+  asked.parameters = wanted;
+  asked.wanted_prompt = prompt;
   const model::Info& info = service.model->info();
   if (op == Op::kEmbed) {
     if (base::Status good = plan_embed(wanted, info, asked); !good) return good.error();

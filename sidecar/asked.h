@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <span>
 #include <string>
+#include <string_view>
 
 #include "shm/shm.h"
 #include "sidecar/base/result.h"
@@ -20,6 +21,10 @@ struct Asked {
   shm::LongInput long_input = shm::LongInput::kTruncate;  // never kService
   bool counts = false;                                    // all tokens of a text that is truncated
   std::size_t head_size = 0;  // bytes of the payload before its text list
+  // As the request has them, for the cache: what it does with it, and what its keys are made of.
+  shm::CacheUse cache;
+  shm::Parameters parameters{};
+  std::string_view wanted_prompt;  // the payload's bytes
 };
 
 // Of a request for `op`, which the service answers, with these flags (RequestSlot::flags). Errors

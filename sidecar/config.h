@@ -40,6 +40,11 @@ inline constexpr std::string_view kServicePrecisionNames[] = {"default", "auto",
 enum class Priority : std::uint8_t { kHigh, kNormal, kLow, kIdle };
 inline constexpr std::string_view kPriorityNames[] = {"high", "normal", "low", "idle"};
 
+// What calls that do not say do with the result cache; off and read_only bind those that do, too
+// (shm/layout.h, cache_use()).
+enum class ServiceCache : std::uint8_t { kUse, kOff, kReadOnly, kRefresh };
+inline constexpr std::string_view kServiceCacheNames[] = {"use", "off", "read_only", "refresh"};
+
 // How the requests of a service wait and run.
 struct ServicePolicy {
   static constexpr std::uint32_t kUnlimited = UINT32_MAX;
@@ -50,6 +55,8 @@ struct ServicePolicy {
   std::uint32_t weight = 1;             // its share beside others of its class
   std::uint32_t deadline_ms = 0;        // of requests that name none; 0: scheduler's default
   std::uint32_t latency_target_ms = 0;  // from arrival to answer; 0: none
+  ServiceCache cache = ServiceCache::kUse;
+  std::uint32_t cache_ttl_s = 0;  // how long an answer is kept; 0: as cache.ttl_s
 
   bool operator==(const ServicePolicy&) const = default;
 };
@@ -122,6 +129,13 @@ struct Config {
     std::uint32_t queue_ms_max = 500;  // 0: no bound
     std::uint32_t deadline_default_ms = 30'000;
   } scheduler;
+
+  struct Cache {
+    std::uint64_t memory_bytes = 0;  // of each domain; 0: there is no cache
+    std::string domain = "uid";      // who shares answers: uid, pod
+    std::uint32_t domains_max = 4;
+    std::uint32_t ttl_s = 86'400;
+  } cache;
 
   struct Kernels {
     std::string backend = "auto";

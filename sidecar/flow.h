@@ -2,7 +2,7 @@
 //
 //   Request         what a client asked for, tokenized         intake    -> scheduler
 //   Batch           texts of one service that run together     scheduler -> executor
-//   Outcome         how a request ended                        executor  -> replier
+//   Outcome         how a request ended                        executor  -> cache, replier
 //   StreamRequest   pieces that a client asked for             intake    -> streamer
 //
 // A stage owns what it holds and passes it on by move. Nothing moves backwards.
@@ -14,6 +14,7 @@
 #include <span>
 #include <vector>
 
+#include "shm/cache_key.h"
 #include "shm/shm.h"
 #include "sidecar/base/time.h"
 #include "sidecar/counters.h"
@@ -22,7 +23,8 @@
 
 namespace nacelle::sidecar {
 
-struct Flight;  // the scheduler's: see schedule/flight.h
+struct Flight;      // the scheduler's: see schedule/flight.h
+class CacheMember;  // see result_cache.h
 
 // A client process as the stages see it: where its requests come from and its replies go to.
 struct ClientState {
@@ -31,7 +33,8 @@ struct ClientState {
   std::uint64_t memory_bytes = 0;  // of the regions
   std::uint32_t cursor = 0;  // intake's: where the next sweep begins, after one that was cut short
   ClientCounters counters;
-  std::shared_ptr<Account> account;  // never null once intake has admitted it
+  std::shared_ptr<Account> account;    // never null once intake has admitted it
+  std::shared_ptr<CacheMember> cache;  // null: it has none
 };
 
 // How the numbers that a model computes for a text become the text's row.
@@ -47,9 +50,16 @@ struct RowPlan {
   bool direct = true;
 };
 
+// A row that goes to the cache when it is computed.
+struct ToCache {
+  std::uint32_t text = 0;
+  shm::CacheKey key;
+};
+
 // Texts that wait for computing, each as one window of tokens, or several when it is longer than
 // the model takes. Window i has the tokens [offsets[i], offsets[i + 1]); a text that could not be
-// tokenized has one without any, and its report in the reply says why.
+// tokenized has one without any, and its report in the reply says why; so has one whose row came
+// from the cache, and is in the reply already.
 struct Request {
   std::shared_ptr<ClientState> client;
   std::uint32_t slot = 0;
@@ -70,6 +80,7 @@ struct Request {
   std::uint32_t specials = 0;  // tokens of each window that are not the text's
   RowPlan plan;
   std::span<std::byte> reply;  // in the client's reply region: the row list (shm/layout.h)
+  std::vector<ToCache> to_cache;
 
   StageTimes times;  // written by the stage that has it
 
@@ -77,6 +88,7 @@ struct Request {
   std::uint32_t next = 0;             // the first window that no batch has held yet
   base::Nanos started = 0;            // of its first batch; 0 before
   base::Nanos compute = 0;            // time in batches
+  base::Nanos share = 0;              // of that, by tokens
   std::uint32_t batch_texts = 0;      // of the largest batch that held one of its texts
   std::uint32_t batch_clients = 0;    // in that batch
   std::optional<base::Error> failed;  // why it alone of its batch cannot be answered

@@ -9,6 +9,7 @@
 #include "sidecar/base/log.h"
 #include "sidecar/base/slices.h"
 #include "sidecar/base/utf8.h"
+#include "sidecar/result_cache.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -214,6 +215,17 @@ void Intake::handle_describe(ClientState& client, const shm::Submission& submiss
   };
   for (const std::string& label : info.labels) append(label);
   for (const Prompt& prompt : service.prompts) append(prompt.name);
+  shm::DescribedCache cache{.answers = service.answers_digest,
+                            .domain = {},
+                            .mode = shm::CacheMode::kBypass,
+                            .reserved = {},
+                            .ttl_s = service.policy.cache_ttl_s};
+  if (client.cache) {
+    client.cache->domain().name().copy(cache.domain, sizeof cache.domain);
+    cache.mode = cache_mode(service);
+  }
+  const auto* cache_bytes = reinterpret_cast<const std::byte*>(&cache);
+  text.insert(text.end(), cache_bytes, cache_bytes + sizeof cache);
   if (!client.connection->could_hold(text.size())) {
     return replier_.refuse(client, submission,
                            {Code::kTooLarge, "the description of a service with " +

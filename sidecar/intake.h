@@ -27,6 +27,8 @@
 
 namespace nacelle::sidecar {
 
+class ResultCache;
+
 // Where requests go. Gives the request back and says why when it cannot be taken.
 struct Refused {
   std::unique_ptr<Request> request;  // null: taken
@@ -54,6 +56,8 @@ struct Downstream {
   std::function<void(StreamRequest)> stream;
   // A doorbell rang: a client has read on in a stream, perhaps in one that waits for room.
   std::function<void()> room;
+  // The caches that clients are given; null: none.
+  ResultCache* cache = nullptr;
 };
 
 class Intake {

@@ -5,7 +5,8 @@
 namespace nacelle::sidecar {
 
 metrics::Exposition metrics_page(const Counters& counters, const Levels& levels,
-                                 const std::vector<ServiceLabels>& services) {
+                                 const std::vector<ServiceLabels>& services,
+                                 const std::vector<CacheLevels>& caches) {
   metrics::Exposition page;
   const auto add = [&page](const metrics::Family& family, const metrics::Labels& labels,
                            const auto& metric) { page.add(family, labels, metric); };
@@ -24,6 +25,7 @@ metrics::Exposition metrics_page(const Counters& counters, const Levels& levels,
         labels, one.memory_bytes);
     one.counters->visit(add, labels);
   }
+  for (const CacheLevels& cache : caches) cache.visit(add);
   return page;
 }
 
@@ -37,8 +39,8 @@ std::string metrics_markdown() {
          "holds this page to them.\n[OPERATING.md](OPERATING.md) tells how to read them.\n\n"
          "Counters start at 0 with the sidecar. `service` and `model` are those of the "
          "configuration; `client` is what a\nclient calls itself, `uid` its user: at most 64 of "
-         "them, the others are together in `(others)`.\n\n" +
-         metrics_page(counters, {}, {service}).markdown();
+         "them, the others are together in `(others)`. `domain` is whose\nresult cache it is.\n\n" +
+         metrics_page(counters, {}, {service}, {CacheLevels{}}).markdown();
 }
 
 }  // namespace nacelle::sidecar

@@ -6,6 +6,7 @@
 #include <string>
 #include <vector>
 
+#include "sidecar/cache_metrics.h"
 #include "sidecar/counters.h"
 
 namespace nacelle::sidecar {
@@ -46,7 +47,8 @@ struct Levels {
 };
 
 metrics::Exposition metrics_page(const Counters& counters, const Levels& levels,
-                                 const std::vector<ServiceLabels>& services);
+                                 const std::vector<ServiceLabels>& services,
+                                 const std::vector<CacheLevels>& caches = {});
 
 // docs/METRICS.md: every metric that there is. Printed by nacelled --print-metrics-markdown.
 std::string metrics_markdown();

@@ -43,6 +43,7 @@ void observe_batch(Batch& batch, Counters& counters, ServiceCounters& service) {
     charged += share;
     Account& account = *slice.request->client->account;
     account.compute_ns.add(share);
+    slice.request->share += static_cast<base::Nanos>(share);
     account.tokens.add(mine);
     StageTimes& times = slice.request->times;
     times.pass(Stage::kBatchWait, at.begin);

@@ -51,6 +51,7 @@ std::vector<ServiceLimits> limits_of(const Services& services) {
 
 Pipeline::Pipeline(const Config& config, Services& services)
     : services_(services),
+      cache_(config.cache, config.transport.connections_max),
       replier_(services, counters_),
       windows_max_(config.limits.windows_max),
       executor_(services, counters_),
@@ -63,6 +64,7 @@ Pipeline::Pipeline(const Config& config, Services& services)
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
   Pipeline& self = *pipeline;
+  if (base::Status good = self.cache_.check(); !good) return good.error();
   self.streamer_.emplace(self.replier_);
   base::Result<std::unique_ptr<Intake>> intake = Intake::open(
       config, services, self.replier_, self.counters_,
@@ -70,7 +72,8 @@ base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Se
                        const LoadedService& service) { return self.full(client, service); },
        .submit = [&self](auto request) { return self.submit(std::move(request)); },
        .stream = [&self](StreamRequest stream) { self.streamer_->add(std::move(stream)); },
-       .room = [&self] { self.streamer_->room(); }});
+       .room = [&self] { self.streamer_->room(); },
+       .cache = &self.cache_});
   if (!intake) return intake.error();
   self.intake_ = *std::move(intake);
   self.execute_thread_ = std::thread([&self] { self.execute(); });
@@ -107,6 +110,7 @@ Refused Pipeline::submit(std::unique_ptr<Request> request) {
 }
 
 void Pipeline::observe(const Pressure& pressure) {
+  for (const auto& domain : cache_.domains()) domain->maintain(cache_times());
   const std::lock_guard lock(mutex_);
   scheduler_.set_batch_tokens(services_.batch_tokens_that_fit(pressure.free_bytes));
   counters_.batch_tokens_max.set(scheduler_.batch_tokens());
@@ -153,6 +157,10 @@ void Pipeline::run_batch(Batch batch) {
   // Before any is answered: then a client may give back the memory that is copied from.
   for (const Outcome& outcome : outcomes) {
     if (outcome.rows_of) copy_rows(*outcome.rows_of, *outcome.request);
+  }
+  for (const Outcome& outcome : outcomes) {
+    const Request& request = *outcome.request;
+    if (outcome.status) put_rows(request, services_.at(request.service).policy, cache_times());
   }
   replier_.reply(std::move(outcomes));
 }

@@ -1,4 +1,5 @@
-// The stages, wired: intake -> scheduler -> executor -> replier, and intake -> streamer -> replier.
+// The stages, wired: intake -> scheduler -> executor -> cache, replier, and intake -> streamer ->
+// replier.
 // The one place that names more than one stage, and the one that knows threads: intake's, and the
 // one that schedules and executes.
 #pragma once
@@ -20,6 +21,7 @@
 #include "sidecar/executor.h"
 #include "sidecar/intake.h"
 #include "sidecar/replier.h"
+#include "sidecar/result_cache.h"
 #include "sidecar/scheduler.h"
 #include "sidecar/services.h"
 #include "sidecar/streamer.h"
@@ -67,6 +69,7 @@ class Pipeline {
   Services& services_;
   Trace trace_;
   Counters counters_;
+  ResultCache cache_;
   Replier replier_;
   const std::uint32_t windows_max_;  // for report()
   Executor executor_;

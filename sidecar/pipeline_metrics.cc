@@ -32,7 +32,11 @@ std::string Pipeline::metrics() const {
                         .memory_bytes = info.memory_bytes,
                         .counters = &service.counters});
   }
-  return metrics_page(counters_, levels, services).text();
+  std::vector<CacheLevels> caches;
+  for (const auto& domain : cache_.domains()) {
+    caches.push_back({domain->name(), domain->maintain(cache_times())});
+  }
+  return metrics_page(counters_, levels, services, caches).text();
 }
 
 control::TraceReport Pipeline::trace(std::uint64_t last) const {

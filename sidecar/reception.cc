@@ -16,6 +16,7 @@
 #include "sidecar/base/log.h"
 #include "sidecar/base/memory.h"
 #include "sidecar/intake.h"
+#include "sidecar/result_cache.h"
 
 namespace nacelle::sidecar {
 namespace {
@@ -305,9 +306,14 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   }
   base::Fd near_end(ends[0]);
   base::Fd far_end(ends[1]);
-  base::Result<std::shared_ptr<shm::Connection>> connection =
-      shm::Connection::open(std::move(carried ? near_end : guest.socket), guest.peer, hello,
-                            geometry_of(config_), limits_of(config_, services_), epoch_, next_id_);
+  std::shared_ptr<CacheMember> cache;
+  if (downstream_.cache != nullptr) {
+    const bool reads = !carried && (hello.features & shm::kFeatureCache) != 0;
+    cache = downstream_.cache->join(guest.peer, reads);
+  }
+  base::Result<std::shared_ptr<shm::Connection>> connection = shm::Connection::open(
+      std::move(carried ? near_end : guest.socket), guest.peer, hello, geometry_of(config_),
+      limits_of(config_, services_), epoch_, next_id_, cache ? cache->offer() : shm::CacheOffer{});
   if (!connection) return connection.error();
   if (carried) (*connection)->set_process(shm::process_of(guest.socket.get()));
   ++next_id_;
@@ -316,6 +322,7 @@ base::Status Intake::admit(Guest& guest, const shm::Hello& hello) {
   client->connected_at = base::now_ns();
   const shm::Geometry geometry = geometry_of(config_);
   client->memory_bytes = geometry.request_region_size() + geometry.reply_region_size();
+  client->cache = std::move(cache);
   client->account = counters_.accounts.open(client->connection->name(), guest.peer.uid);
   holding_memory_.push_back(client);
   // One whose death or doorbell would go unnoticed is let go: it sees the hang-up and comes back.

@@ -348,6 +348,7 @@ void Scheduler::answer(Flight& flight, const base::Status& status, Nanos now,
     follower->times.follow(computed.times);
     follower->started = computed.started;
     follower->compute = computed.compute;
+    follower->share = computed.share;
     follower->batch_texts = computed.batch_texts;
     follower->batch_clients = computed.batch_clients;
     if (given_up(*follower)) {

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <new>
+#include <span>
 #include <utility>
 
+#include "shm/cache_key.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/memory.h"
 #include "sidecar/base/time.h"
@@ -63,7 +65,48 @@ base::Result<std::vector<Prompt>> prompts_of(const Service& service, const model
   return prompts;
 }
 
+// Left out is what cannot change an answer: names, queues, threads, how large batches are (a text's
+// result does not depend on its neighbours).
+std::array<std::byte, 32> digest_of_answers(const LoadedService& service,
+                                            const kernels::Backend& backend,
+                                            std::uint32_t windows_max) {
+  const model::Info& info = service.model->info();
+  shm::PartsDigest digest;
+  const auto add_number = [&digest](std::uint64_t number) {
+    digest.add(std::as_bytes(std::span(&number, 1)));
+  };
+  digest.add("nacelle answers 1");
+  digest.add(info.digest);  // weights, tokenizer, pooling, labels: every file that counts
+  digest.add(info.architecture);
+  digest.add(precision_name(info.precision));
+  digest.add(backend.arithmetic());
+  add_number(info.tokens_max);
+  add_number(windows_max);
+  add_number(static_cast<std::uint64_t>(service.long_input));
+  digest.add(service.prompt_default);
+  add_number(service.prompts.size());
+  for (const Prompt& prompt : service.prompts) {
+    digest.add(prompt.name);
+    digest.add(prompt.text);
+  }
+  return digest.value();
+}
+
 }  // namespace
+
+shm::CacheMode cache_mode(const LoadedService& service) {
+  switch (service.policy.cache) {
+    case ServiceCache::kUse:
+      return shm::CacheMode::kUse;
+    case ServiceCache::kOff:
+      return shm::CacheMode::kBypass;
+    case ServiceCache::kReadOnly:
+      return shm::CacheMode::kReadOnly;
+    case ServiceCache::kRefresh:
+      return shm::CacheMode::kRefresh;
+  }
+  return shm::CacheMode::kBypass;
+}
 
 bool LoadedService::answers(shm::Op op) const {
   const model::Info& info = model->info();
@@ -153,6 +196,8 @@ base::Result<Services> Services::load_each(const Config& config, kernels::Backen
     if (loaded->policy.deadline_ms == 0) {
       loaded->policy.deadline_ms = config.scheduler.deadline_default_ms;
     }
+    if (loaded->policy.cache_ttl_s == 0) loaded->policy.cache_ttl_s = config.cache.ttl_s;
+    loaded->answers_digest = digest_of_answers(*loaded, backend, config.limits.windows_max);
     services.list_.push_back(std::move(loaded));
   }
   const std::uint32_t tokens_max = services.tokens_max();

@@ -1,6 +1,8 @@
 // The services of this sidecar: a model under the name that clients call it by.
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,13 +33,18 @@ struct LoadedService {
   std::vector<Prompt> prompts;
   std::string prompt_default;                             // the text itself
   shm::LongInput long_input = shm::LongInput::kTruncate;  // never kService
-  ServicePolicy policy;                                   // its deadline_ms is never 0
+  ServicePolicy policy;            // its deadline_ms and cache_ttl_s are never 0
   std::uint32_t batch_tokens = 0;  // that a batch of it should hold (token_budget.h)
+  // Of all that decides its answers, besides what a request says: equal where they are equal.
+  std::array<std::byte, 32> answers_digest{};
   ServiceCounters counters;
 
   // Whether it answers this op, which is one about texts.
   [[nodiscard]] bool answers(shm::Op op) const;
 };
+
+// What requests of the service that do not say do with the cache.
+shm::CacheMode cache_mode(const LoadedService& service);
 
 // Where a tokenizer puts a text among its special tokens, as its answers show.
 std::optional<Frame> frame_of(const tokenizer::Tokenizer& tokenizer);

@@ -1,6 +1,7 @@
 // Intake's requests about texts: from a slot to a Request with tokens, or to the reason why not.
 #include <cstring>
 #include <new>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -8,6 +9,7 @@
 #include "sidecar/base/check.h"
 #include "sidecar/base/utf8.h"
 #include "sidecar/intake.h"
+#include "sidecar/result_cache.h"
 #include "sidecar/windows.h"
 
 namespace nacelle::sidecar {
@@ -78,7 +80,8 @@ base::Status check_query(std::string_view query, std::uint32_t documents) {
 }  // namespace
 
 // Splits a text list, tokenizes each text into `request`, and writes the items' reports. A text
-// that cannot be computed gets no tokens and an error of its own.
+// that cannot be computed gets no tokens and an error of its own; one that is in the cache, because
+// another client has asked meanwhile or this one cannot look itself, gets its row.
 base::Status Intake::tokenize(shm::Op op, const LoadedService& service, const Asked& asked,
                               std::span<const std::byte> list, std::uint32_t items,
                               Request& request) {
@@ -93,14 +96,39 @@ base::Status Intake::tokenize(shm::Op op, const LoadedService& service, const As
   }
   Windows windows(service, asked, config_.limits.windows_max, request);
   std::byte* report = request.reply.data() + shm::reports_offset(request.plan.with_format);
+  CacheDomain* cache = request.client->cache ? &request.client->cache->domain() : nullptr;
+  const cache::Times now = cache != nullptr ? cache_times() : cache::Times{};
+  std::optional<shm::CacheKeys> keys;
+  if (cache != nullptr && (asked.cache.reads || asked.cache.puts)) {
+    keys.emplace(
+        shm::CacheContext{.domain = cache->name(),
+                          .answers = service.answers_digest,
+                          .op = op,
+                          .parameters = asked.parameters,
+                          .prompt = asked.wanted_prompt,
+                          .query = op == shm::Op::kRerank ? std::optional(query) : std::nullopt});
+  }
   for (std::uint32_t i = 0; i < request.texts; ++i) {
     const base::Result<std::string_view> text = texts.next();
     if (!text) return text.error();
+    ToCache to_cache{i, keys ? keys->of(*text) : shm::CacheKey{}};
+    if (keys && asked.cache.reads &&
+        cache->get(to_cache.key, {report, sizeof(shm::ItemReport)},
+                   {request.row(i), request.plan.size}, now)) {
+      windows.skip();
+      report += sizeof(shm::ItemReport);
+      continue;
+    }
     const base::Result<shm::ItemReport> item =
         op == shm::Op::kRerank ? windows.add_pair(query, *text) : windows.add(*text);
     if (!item) return item.error().in("text " + std::to_string(i));
     std::memcpy(report, &*item, sizeof *item);
     report += sizeof *item;
+    if (item->code != 0) {
+      std::memset(request.row(i), 0, request.plan.size);  // a miss may have left anything there
+    } else if (keys && asked.cache.puts) {
+      request.to_cache.push_back(to_cache);
+    }
   }
   windows.finish();
   if (!texts.at_end()) return Error{Code::kInvalid, "the payload is longer than its texts"};

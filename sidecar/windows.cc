@@ -128,8 +128,11 @@ base::Result<ItemReport> Windows::add(std::string_view text) {
     if (!bad) return report.error();
     report = failed(Code::kInvalid, *bad);
   }
-  if (report->code != 0) request_.offsets.push_back(request_.offsets.back());
-  request_.first_windows.push_back(request_.windows());
+  if (report->code != 0) {
+    skip();
+  } else {
+    request_.first_windows.push_back(request_.windows());
+  }
   return report;
 }
 
@@ -144,9 +147,17 @@ base::Result<ItemReport> Windows::add_pair(std::string_view query, std::string_v
     if (!bad) return report.error();
     report = failed(Code::kInvalid, *bad);
   }
-  if (report->code != 0) request_.offsets.push_back(request_.offsets.back());
-  request_.first_windows.push_back(request_.windows());
+  if (report->code != 0) {
+    skip();
+  } else {
+    request_.first_windows.push_back(request_.windows());
+  }
   return report;
+}
+
+void Windows::skip() {
+  request_.offsets.push_back(request_.offsets.back());
+  request_.first_windows.push_back(request_.windows());
 }
 
 void Windows::finish() {

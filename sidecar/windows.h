@@ -25,6 +25,8 @@ class Windows {
   base::Result<shm::ItemReport> add(std::string_view text);
   // The next document of a query that is UTF-8.
   base::Result<shm::ItemReport> add_pair(std::string_view query, std::string_view document);
+  // A text that needs no computing.
+  void skip();
   // After the last text.
   void finish();
 

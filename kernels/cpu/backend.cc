@@ -60,6 +60,9 @@ class CpuBackend final : public Backend {
     return "cpu (" + std::string(target_.name) + ", " + std::to_string(threads) +
            (threads == 1 ? " thread)" : " threads)");
   }
+  [[nodiscard]] std::string arithmetic() const override {
+    return "cpu/" + std::string(target_.name);
+  }
 
   base::Result<Buffer> allocate(std::size_t size) override { return allocate_host(size); }
 

@@ -1,4 +1,4 @@
-// One cached answer: a key, the bytes under it, and what is known about them.
+// What a cache keeps: an answer under its key.
 #pragma once
 
 #include <cstddef>
@@ -6,26 +6,32 @@
 #include <span>
 
 #include "shm/cache_key.h"
+#include "shm/cache_layout.h"
 
 namespace nacelle::cache {
 
-// Why an answer was computed.
+// Both clocks at one moment; the monotonic one is this process's.
+using Times = shm::CacheTimes;
+
+// Why an answer was computed. The numbers are in region C: append only.
 enum class Source : std::uint8_t {
-  kOrganic,  // somebody asked for it
-  kWarm,     // a warm list or a schedule
-  kIdle,     // nobody asked, and there was time
+  kOrganic = 0,  // somebody asked
+  kWarm = 1,     // it was on a warm list
+  kIdle = 2,     // there was nothing else to do
 };
 
 struct Attributes {
-  std::uint32_t ttl_s = 0;
-  std::uint32_t service = 0;
+  std::uint32_t ttl_s = 0;    // how long it may be served, from created_wall_ns on; 0: never
+  std::uint32_t service = 0;  // the number of the service that answered: for invalidation
   Source source = Source::kOrganic;
-  std::uint64_t compute_ns = 0;  // what a hit saves
+  std::uint64_t compute_ns = 0;  // what it took
 };
 
 struct Entry {
-  shm::CacheKey key{};
-  std::span<const std::byte> head, body;  // the value is one behind the other; not owned
+  shm::CacheKey key;
+  // The value is the one behind the other: the report about the text, and the answer's row.
+  std::span<const std::byte> head;
+  std::span<const std::byte> body;
   Attributes attributes;
   std::int64_t created_wall_ns = 0;  // since 1970
 };

@@ -3,6 +3,7 @@
 namespace nacelle::config {
 namespace {
 
+constexpr std::string_view kDomains[] = {"uid", "pod"};
 constexpr std::string_view kReaches[] = {"loopback", "any"};
 constexpr std::string_view kPrecisions[] = {"auto", "fp32", "bf16"};
 
@@ -39,8 +40,9 @@ std::vector<Field> fields(Config& c) {
        "besides the model's own; prompt_default, the name of the one for calls that name none; and "
        "how "
        "its requests wait, run and are computed: long_input, precision, max_concurrent, "
-       "max_queue_size, priority, weight, deadline_ms, latency_target_ms, which docs/OPTIONS.md "
-       "explains."},
+       "max_queue_size, priority, weight, deadline_ms, latency_target_ms, cache, cache_ttl_s, "
+       "which "
+       "docs/OPTIONS.md explains."},
 
       {"control.socket", "", SocketPath{&c.control.socket},
        "The Unix socket that nacellectl connects to. Only the sidecar's own user and root may."},
@@ -121,6 +123,19 @@ std::vector<Field> fields(Config& c) {
        "of the queue gets no more in, unless it is alone. At 0 there is no such bound."},
       {"scheduler.deadline_default_ms", "ms", U32{&c.scheduler.deadline_default_ms, 1, 3'600'000},
        "The time after which a request that names no deadline is given up."},
+
+      {"cache.memory_bytes", "bytes", U64{&c.cache.memory_bytes, 0, 100 * kGiB},
+       "Memory of the result cache, for each domain that has one: taken when its first client "
+       "connects, and exactly that much. 0 keeps no cache."},
+      {"cache.domain", "", Word{&c.cache.domain, kDomains},
+       "Whose answers are shared. uid: clients of one user have a cache of their own, which no "
+       "other can see. pod: all clients have one together; each can then tell, by how quickly it "
+       "is answered, what others have asked."},
+      {"cache.domains_max", "domains", U32{&c.cache.domains_max, 1, 1024},
+       "Caches at the same time. One without clients makes room for a new user's; while all have "
+       "clients, further users are served without a cache."},
+      {"cache.ttl_s", "s", U32{&c.cache.ttl_s, 1, kYearS},
+       "How long an answer is kept at most. A service's own cache_ttl_s wins."},
 
       {"kernels.backend", "", BackendName{&c.kernels.backend},
        "What computes: a backend (cpu, reference), a backend with a target (cpu/avx2), or \"auto\" "

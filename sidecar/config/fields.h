@@ -27,6 +27,7 @@ inline constexpr std::size_t kIdsMax = 64;
 inline constexpr std::size_t kPromptsMax = 64;  // of one service
 inline constexpr std::size_t kPromptNameMax = 63;
 inline constexpr std::size_t kPromptTextMax = 4096;
+inline constexpr std::uint32_t kYearS = 365 * 86'400;
 
 // The kinds of options. Each points at its member and holds its bounds.
 struct SocketPath {

@@ -42,6 +42,13 @@ std::vector<Field> service_fields(Service& s) {
       {"latency_target_ms", "ms", U32{&s.policy.latency_target_ms, 1, kHourMs, 0},
        "How long an answer should take at most. Batches are kept so small that a request that "
        "finds the device busy can be answered in that time. \"auto\" sets no target."},
+      {"cache", "", choice(s.policy.cache, sidecar::kServiceCacheNames),
+       "What calls that do not say do with the result cache (cache.memory_bytes). use: answers "
+       "that "
+       "are there are taken, others are put there. refresh: all are computed, and put. off and "
+       "read_only hold for calls that say otherwise, too: nothing is taken, nothing is put."},
+      {"cache_ttl_s", "s", U32{&s.policy.cache_ttl_s, 1, kYearS, 0},
+       "How long an answer of this service is kept at most. At \"auto\" it is cache.ttl_s."},
   };
 }
 

@@ -50,11 +50,15 @@ bool same_answer(const Request& a, const Request& b) {
 }
 
 void copy_rows(const Request& from, const Request& to) {
-  const std::size_t size = std::size_t{from.texts} * from.plan.size;
-  if (size == 0) return;
+  if (from.plan.size == 0) return;
   CHECK(from.row(from.texts) <= from.reply.data() + from.reply.size());
   CHECK(to.row(to.texts) <= to.reply.data() + to.reply.size());
-  std::memcpy(to.row(0), from.row(0), size);
+  const Request& tokens = from.offsets.empty() ? to : from;  // one of the two has them
+  for (std::uint32_t text = 0; text < from.texts; ++text) {
+    const auto& firsts = tokens.first_windows;
+    const std::uint32_t window = firsts.empty() ? text : firsts[text];
+    if (tokens.tokens(window) > 0) std::memcpy(to.row(text), from.row(text), from.plan.size);
+  }
 }
 
 std::unique_ptr<Request> succeed(Flight& flight, std::unique_ptr<Request> next) {
@@ -69,6 +73,7 @@ std::unique_ptr<Request> succeed(Flight& flight, std::unique_ptr<Request> next) 
   leader.next = last->next;
   leader.started = last->started;
   leader.compute = last->compute;
+  leader.share = last->share;
   leader.batch_texts = last->batch_texts;
   leader.batch_clients = last->batch_clients;
   if (flight.done > 0) copy_rows(*last, leader);

@@ -36,8 +36,9 @@ std::uint64_t answer_key(const Request& request);
 // Whether the two have the same rows, byte for byte. Compares what answer_key() digests.
 bool same_answer(const Request& a, const Request& b);
 
-// Copies the rows of one request to another with the same answer. What is said about the texts
-// (shm::ItemReport) is each request's own.
+// Copies the rows that were computed from one request to another with the same answer; one of the
+// two has the tokens. The other rows, of texts that failed or were in the cache, and what is said
+// about the texts (shm::ItemReport) are each request's own.
 void copy_rows(const Request& from, const Request& to);
 
 // Makes `next`, which had the same answer as the leader of `flight`, its leader; returns the old

@@ -134,11 +134,12 @@ bool Stepper::run_to(Marker which) {
   return stop == Stop::kMarker && at_ == which;
 }
 
-std::optional<Boundaries> Stepper::record(std::size_t most) {
+std::optional<Boundaries> Stepper::record(std::size_t most, const std::function<void()>& look) {
   Boundaries boundaries;
   boundaries.addresses.push_back(address());
   std::unordered_set<std::uint64_t> in_clock;  // since the process asked for the time
   while (boundaries.addresses.size() < most) {
+    if (look) look();
     const Stop stop = step();
     if (stop == Stop::kEnded) return std::nullopt;
     if (slept_ && !boundaries.slept) boundaries.slept = boundaries.addresses.size();

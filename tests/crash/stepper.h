@@ -49,7 +49,8 @@ class Stepper {
   bool run_to(Marker which);
   // From kBegin to kEnd; at most `most` steps. Nothing when that is not enough, when the process
   // ended, or when the clock ticked while it was read: that is a way that few will go again.
-  std::optional<Boundaries> record(std::size_t most);
+  // `look`, when given, is called at each boundary, while the process stands there.
+  std::optional<Boundaries> record(std::size_t most, const std::function<void()>& look = {});
   // From kBegin to boundary k. False when the process went another way: where it is then is between
   // two instructions, too, but nobody knows which.
   bool reach(const Boundaries& boundaries, std::size_t k);

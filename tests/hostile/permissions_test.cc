@@ -112,16 +112,34 @@ constexpr Probe kProbes[] = {
      EPERM, EPERM},
 };
 
-// Connects and tries everything on both regions: two numbers per probe.
+// What a connection is given, and which column of the table holds for it.
+struct Given {
+  const char* name;
+  int (RawClient::*fd)() const;
+  int Probe::*expected;
+};
+const Given kGiven[] = {
+    {"A", &RawClient::request_fd, &Probe::on_a},
+    {"B", &RawClient::reply_fd, &Probe::on_b},
+    {"C", &RawClient::cache_fd, &Probe::on_b},
+    {"the touch page", &RawClient::touches_fd, &Probe::on_a},
+};
+
+// Connects and tries everything on everything it gets: a number for each, probe by probe.
 std::vector<int> try_everything(const std::string& path) {
-  const RawClient client(path);
-  void* a = ::mmap(nullptr, client.a_size(), PROT_READ, MAP_SHARED, client.request_fd(), 0);
-  CHECK(a != MAP_FAILED);
+  const RawClient client(path, shm::kFeatureCache);
   std::vector<int> results;
   for (const Probe& probe : kProbes) {
-    results.push_back(probe.harm(client.request_fd(), static_cast<std::byte*>(a), client.a_size()));
-    results.push_back(
-        probe.harm(client.reply_fd(), const_cast<std::byte*>(client.b()), client.b_size()));
+    for (const Given& given : kGiven) {
+      const int fd = (client.*given.fd)();
+      struct stat status {};
+      CHECK(::fstat(fd, &status) == 0);
+      const auto size = static_cast<std::size_t>(status.st_size);
+      void* map = ::mmap(nullptr, size, PROT_READ, MAP_SHARED, fd, 0);
+      CHECK(map != MAP_FAILED);
+      results.push_back(probe.harm(fd, static_cast<std::byte*>(map), size));
+      ::munmap(map, size);
+    }
   }
   return results;
 }
@@ -153,16 +171,21 @@ void expect_the_table(const OtherProcess::Job& job, const char* otherwise) {
   const OtherProcess client(job);
   sidecar::Config config = stage_config();
   config.transport.allow_uids = {kNobody};
+  config.cache.memory_bytes = 16ULL << 20;
+  config.cache.domain = "pod";
   const Stage stage(config);
   // The test's own folder lets nobody in; the sidecar does.
   ASSERT_EQ(::chmod(stage.path().substr(0, stage.path().rfind('/')).c_str(), 0755), 0);
   client.tell(stage.path());
   const std::vector<int> results = client.report();
   if (results == std::vector<int>{kNotPossible}) GTEST_SKIP() << otherwise;
-  ASSERT_EQ(results.size(), 2 * std::size(kProbes)) << "the client ended before its report";
-  for (std::size_t i = 0; i < std::size(kProbes); ++i) {
-    EXPECT_EQ(results[2 * i], kProbes[i].on_a) << "A: " << kProbes[i].name;
-    EXPECT_EQ(results[2 * i + 1], kProbes[i].on_b) << "B: " << kProbes[i].name;
+  ASSERT_EQ(results.size(), std::size(kGiven) * std::size(kProbes))
+      << "the client ended before its report";
+  std::size_t next = 0;
+  for (const Probe& probe : kProbes) {
+    for (const Given& given : kGiven) {
+      EXPECT_EQ(results[next++], probe.*given.expected) << given.name << ": " << probe.name;
+    }
   }
 }
 

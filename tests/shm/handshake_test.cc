@@ -83,7 +83,7 @@ TEST(Handshake, AHelloOfAnotherMajorVersionIsRefusedWithBothVersions) {
   ASSERT_FALSE(greeting);
   EXPECT_EQ(greeting.error().code, base::Code::kVersionMismatch);
   EXPECT_THAT(greeting.error().message, HasSubstr("protocol 7.3"));
-  EXPECT_THAT(greeting.error().message, HasSubstr("speaks 1.2"));
+  EXPECT_THAT(greeting.error().message, HasSubstr("speaks 1.3"));
 }
 
 TEST(Handshake, ANewerMinorVersionWithALongerHelloIsWelcome) {

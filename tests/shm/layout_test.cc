@@ -135,6 +135,10 @@ TEST(Layout, TheDocumentNamesEveryFieldAtItsOffset) {
       {"Description.windows_max", offsetof(Description, windows_max)},
       {"Description.digest", offsetof(Description, digest)},
       {"Description.architecture", offsetof(Description, architecture)},
+      {"DescribedCache.answers", offsetof(DescribedCache, answers)},
+      {"DescribedCache.domain", offsetof(DescribedCache, domain)},
+      {"DescribedCache.mode", offsetof(DescribedCache, mode)},
+      {"DescribedCache.ttl_s", offsetof(DescribedCache, ttl_s)},
   };
   for (const Row& row : rows) {
     const std::string name = row.name;

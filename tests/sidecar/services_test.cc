@@ -115,15 +115,18 @@ TEST_F(ServicesTest, PrecisionIsTheServicesOwnOrThatOfAll) {
   }
 }
 
-TEST_F(ServicesTest, APolicyIsTheServicesOwnAndADefaultDeadlineIsAlwaysSet) {
+TEST_F(ServicesTest, APolicyIsTheServicesOwnAndItsDefaultTimesAreAlwaysSet) {
   service_.policy = {.max_concurrent = 2, .max_queue_size = 10, .priority = Priority::kLow};
   const auto services = load();
   ASSERT_TRUE(services) << services.error().message;
   ServicePolicy expected = service_.policy;
   expected.deadline_ms = Config().scheduler.deadline_default_ms;
+  expected.cache_ttl_s = Config().cache.ttl_s;
   EXPECT_EQ(services->at(0).policy, expected);
   service_.policy.deadline_ms = 7;
   EXPECT_EQ(load()->at(0).policy.deadline_ms, 7U);
+  service_.policy.cache_ttl_s = 8;
+  EXPECT_EQ(load()->at(0).policy.cache_ttl_s, 8U);
 }
 
 TEST_F(ServicesTest, BatchesAreAsLargeAsConfiguredOrPlanned) {

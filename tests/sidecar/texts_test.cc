@@ -344,7 +344,7 @@ TEST_F(Texts, AnOlderSidecarIsNotAskedForWhatItDoesNotKnow) {
   const base::Status rerank = shm::check_list(**link, Op::kRerank, texts, {});
   ASSERT_FALSE(rerank);
   EXPECT_THAT(rerank.error().message, HasSubstr("need 1.2: update the sidecar"));
-  EXPECT_EQ(raw()->version_minor(), 2);
+  EXPECT_EQ(raw()->version_minor(), 3);
 }
 
 // The bytes of a request with these parameters and one text.
@@ -502,7 +502,8 @@ TEST_F(Texts, PayloadsThatAreCutOffAreRefused) {
   }
   EXPECT_EQ(ask(*link, fields, whole + "x").code, Code::kInvalid);
   shm::CallFields flags = fields;
-  for (const std::uint16_t odd : std::initializer_list<std::uint16_t>{2, 3, 0x8000, 0xFFFF}) {
+  for (const std::uint16_t odd :
+       std::initializer_list<std::uint16_t>{10, 11, 0x10, 0x8000, 0xFFFF}) {
     flags.flags = odd;
     EXPECT_EQ(ask(*link, flags, whole).code, Code::kInvalid) << odd;
   }

@@ -92,7 +92,7 @@ inline bool readable(int fd) {
 // What the sidecar answered: a welcome, and the descriptors that came along.
 struct Heard {
   shm::Welcome welcome;
-  std::array<base::Fd, shm::kWelcomeFds> fds;
+  std::array<base::Fd, shm::kWelcomeFdsMax> fds;
 };
 
 // Waits for the answer to a hello; nothing when the other side hung up without one.
@@ -100,7 +100,7 @@ inline std::optional<Heard> hear(int socket) {
   if (!readable(socket)) return std::nullopt;
   Heard heard;
   iovec data{&heard.welcome, sizeof heard.welcome};
-  alignas(cmsghdr) char control[CMSG_SPACE(shm::kWelcomeFds * sizeof(int))];
+  alignas(cmsghdr) char control[CMSG_SPACE(shm::kWelcomeFdsMax * sizeof(int))];
   msghdr message{};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
@@ -135,10 +135,12 @@ inline std::string text_list(const std::vector<std::string>& texts) {
 class RawClient {
  public:
   // Connects like anybody else; then its manners end.
-  explicit RawClient(const std::string& path) {
+  explicit RawClient(const std::string& path, std::uint64_t features = 0) {
     socket_ = dial(path);
     CHECK(socket_);
-    CHECK(say(socket_.get(), shm::Hello{}));
+    shm::Hello hello;
+    hello.features = features;
+    CHECK(say(socket_.get(), hello));
     std::optional<Heard> heard = hear(socket_.get());
     CHECK(heard && heard->welcome.code == 0);
     take(*std::move(heard));
@@ -155,6 +157,8 @@ class RawClient {
   [[nodiscard]] int request_fd() const { return heard_.fds[0].get(); }
   [[nodiscard]] int reply_fd() const { return heard_.fds[1].get(); }
   [[nodiscard]] int doorbell() const { return heard_.fds[2].get(); }
+  [[nodiscard]] int cache_fd() const { return heard_.fds[3].get(); }  // with shm::kFeatureCache
+  [[nodiscard]] int touches_fd() const { return heard_.fds[4].get(); }
   void hang_up() { socket_.reset(); }
 
   // The regions: A writable, B as far as it can be had.

@@ -25,7 +25,8 @@ MODULES = (
     # One layer up: each knows the base only, so each could be a library of its own.
     Module("shm",
            ("shm/shm.h", "shm/client.h", "shm/nacelle.h", "shm/connection.h", "shm/handshake.h",
-            "shm/layout.h", "shm/wait.h", "shm/cache_key.h"),
+            "shm/layout.h", "shm/wait.h", "shm/region.h", "shm/cache_key.h", "shm/cache_layout.h",
+            "shm/cache_reader.h", "shm/cache_clock.h", "shm/cache_copy.h"),
            BASE),
     Module("kernels", ("kernels/kernels.h", "kernels/element.h"), BASE),
     Module("sidecar/files", EVERY_HEADER, BASE),
@@ -51,7 +52,8 @@ MODULES = (
     # The top of sidecar/: the nouns that move between the stages, and what the stages share.
     Module("sidecar", EVERY_HEADER,
            (*BASE, "shm", "kernels", "sidecar/files", "sidecar/metrics", "sidecar/config",
-            "sidecar/store", "sidecar/tokenizer", "sidecar/model", "sidecar/quantize")),
+            "sidecar/store", "sidecar/tokenizer", "sidecar/model", "sidecar/quantize",
+            "sidecar/cache")),
     # The stages do not know each other, with two arrows, forwards: what intake refuses or answers by
     # itself goes straight to the replier, and streams end there.
     Module("sidecar/replier", ("sidecar/replier.h",), STAGE),
@@ -112,6 +114,9 @@ MIRROR_FREE_TESTS = (
     "tests/sidecar/cache/journal_faults_test.cc",  # calls that fail,
     "tests/sidecar/cache/journal_power_cut_test.cc",  # and power that goes
     "tests/shm/one_mapping_test.cc",  # both ends at once, for the thread sanitizer
+    "tests/sidecar/cache/model_test.cc",  # the whole table against a map,
+    "tests/sidecar/cache/threads_test.cc",  # with readers in threads,
+    "tests/sidecar/cache/hit_rate_test.cc",  # and on traces, beside LRU
     "tests/kernels/amx_emulator_test.cc",  # a stand-in for instructions, for the tests alone
     "tests/kernels/attention_bf16_test.cc",  # attention.h, like attention_test.cc
     "tests/kernels/conformance_test.cc",  # every backend against the reference

@@ -43,7 +43,7 @@ class Call(ctypes.Structure):
         ("normalize", ctypes.c_uint32),
         ("function", ctypes.c_uint32),
         ("long_input", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("cache", ctypes.c_uint32),
         ("prompt", ctypes.c_char_p),
         ("prompt_name", ctypes.c_char_p),
     ]
@@ -60,7 +60,7 @@ class Report(ctypes.Structure):
         ("batch_texts", ctypes.c_uint32),
         ("batch_clients", ctypes.c_uint32),
         ("retry_after_us", ctypes.c_uint32),
-        ("reserved", ctypes.c_uint32),
+        ("items_cached", ctypes.c_uint32),
     ]
 
 
@@ -130,6 +130,7 @@ _FUNCTIONS: dict[str, tuple[Any, list[Any]]] = {
     "nacelle_connect": (_STATUS, [ctypes.POINTER(Options), ctypes.POINTER(_POINTER)]),
     "nacelle_close": (None, [_POINTER]),
     "nacelle_describe": (_STATUS, [_POINTER, ctypes.c_char_p, ctypes.POINTER(Description)]),
+    "nacelle_recall": (_STATUS, [_POINTER, ctypes.c_char_p, ctypes.POINTER(Description)]),
     "nacelle_label": (_STATUS, _NAME_ARGUMENTS),
     "nacelle_prompt": (_STATUS, _NAME_ARGUMENTS),
     "nacelle_embed": (_STATUS, _ROWS_ARGUMENTS),
@@ -174,6 +175,7 @@ class Library:
     nacelle_connect: Any
     nacelle_close: Any
     nacelle_describe: Any
+    nacelle_recall: Any
     nacelle_label: Any
     nacelle_prompt: Any
     nacelle_embed: Any

@@ -89,6 +89,7 @@ class Answer:
             compute_us=self.report.compute_us,
             batch_texts=self.report.batch_texts,
             batch_clients=self.report.batch_clients,
+            items_cached=self.report.items_cached,
             tokens=self.items["tokens"].copy(),
             truncated=(self.items["truncated"] & _TRUNCATED) != 0,
             windows=np.where(self.items["status"] == 0, self.items["detail"], np.uint32(0)),

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .answers import Answer, Service
 from .client import Client, connect
 from .errors import Code, Error
-from .options import DType, Function, LongInput, Options
+from .options import Cache, DType, Function, LongInput, Options
 from .pending import ModelChanged, NotKnown, PendingCalls
 from .request import MODEL_CHANGES_MAX, OnError, Request
 from .results import Classification, Description, Ranked, Report
@@ -77,6 +77,7 @@ class AsyncClient:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -94,6 +95,7 @@ class AsyncClient:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -111,6 +113,7 @@ class AsyncClient:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -128,6 +131,7 @@ class AsyncClient:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -144,6 +148,7 @@ class AsyncClient:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
@@ -179,7 +184,9 @@ class AsyncClient:
 
         The array is the caller's own and was written by the C library: there is no copy.
         """
-        options = Options.of_embed(dtype, dimensions, normalize, prompt, prompt_name, long_input)
+        options = Options.of_embed(
+            dtype, dimensions, normalize, prompt, prompt_name, long_input, cache
+        )
         request = Request("embed", service, texts, timeout, on_error, options)
         return request.vectors(await self._ask(request), report)
 
@@ -193,6 +200,7 @@ class AsyncClient:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -208,6 +216,7 @@ class AsyncClient:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -223,6 +232,7 @@ class AsyncClient:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -238,6 +248,7 @@ class AsyncClient:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -252,6 +263,7 @@ class AsyncClient:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
@@ -268,7 +280,7 @@ class AsyncClient:
         text's parts are averaged. With on_error="return" the Classification of a refused text has
         its reason in `error`, an empty label and NaN scores.
         """
-        options = Options.of_scores(function, raw, long_input)
+        options = Options.of_scores(function, raw, long_input, cache)
         request = Request("classify", service, texts, timeout, on_error, options, top=top_k)
         return request.labels(await self._ask(request), report)
 
@@ -283,6 +295,7 @@ class AsyncClient:
         *,
         function: Function | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -299,6 +312,7 @@ class AsyncClient:
         *,
         function: Function | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -314,6 +328,7 @@ class AsyncClient:
         *,
         function: Function | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
@@ -331,7 +346,7 @@ class AsyncClient:
         long_input says. With on_error="return" a refused document is left out, and the report's
         errors have the reason.
         """
-        options = Options.of_scores(function, raw, long_input)
+        options = Options.of_scores(function, raw, long_input, cache)
         request = Request(
             "rerank", service, documents, timeout, on_error, options, query=query, top=top_n
         )

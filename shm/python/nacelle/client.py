@@ -20,7 +20,7 @@ from . import _native
 from .answers import Answer, Service, identity
 from .arguments import milliseconds, name_bytes, path_bytes
 from .errors import Code, invalid_input, make_closed, make_error
-from .options import LONG_INPUTS, DType, Function, LongInput, Options
+from .options import LONG_INPUTS, Cache, DType, Function, LongInput, Options
 from .request import MODEL_CHANGES_MAX, OnError, Request
 from .results import Classification, Description, Ranked, Report
 from .streams import Stream, pieces_of
@@ -92,6 +92,7 @@ class Client:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -109,6 +110,7 @@ class Client:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -126,6 +128,7 @@ class Client:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -143,6 +146,7 @@ class Client:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -159,6 +163,7 @@ class Client:
         prompt: str | None = None,
         prompt_name: str | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
@@ -184,6 +189,11 @@ class Client:
                       "reject": it is refused with TooLarge, which on_error is about, too
                       "chunk_mean": the mean over its parts, weighted by their tokens
                       None: what the service is set to
+        cache         about the sidecar's result cache, when it keeps one; never changes the answer:
+                      "use": what is there is taken, what is not is computed and put there
+                      "bypass": neither; "read_only": nothing is put
+                      "refresh": all is computed, and put in the place of what is there
+                      None: what the service is set to
         timeout       seconds until DeadlineExceeded; None: the sidecar's default
         on_error      about a text that cannot be encoded as UTF-8, or is rejected:
                       "raise": the error names it, and no text is answered
@@ -193,7 +203,9 @@ class Client:
 
         The array is the caller's own and was written by the C library: there is no copy.
         """
-        options = Options.of_embed(dtype, dimensions, normalize, prompt, prompt_name, long_input)
+        options = Options.of_embed(
+            dtype, dimensions, normalize, prompt, prompt_name, long_input, cache
+        )
         request = Request("embed", service, texts, timeout, on_error, options)
         return request.vectors(self._ask(request), report)
 
@@ -207,6 +219,7 @@ class Client:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -222,6 +235,7 @@ class Client:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -237,6 +251,7 @@ class Client:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -252,6 +267,7 @@ class Client:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -266,6 +282,7 @@ class Client:
         function: Function | None = None,
         raw: bool = False,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
@@ -282,7 +299,7 @@ class Client:
         text's parts are averaged. With on_error="return" the Classification of a refused text has
         its reason in `error`, an empty label and NaN scores.
         """
-        options = Options.of_scores(function, raw, long_input)
+        options = Options.of_scores(function, raw, long_input, cache)
         request = Request("classify", service, texts, timeout, on_error, options, top=top_k)
         return request.labels(self._ask(request), report)
 
@@ -297,6 +314,7 @@ class Client:
         *,
         function: Function | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[False] = False,
@@ -313,6 +331,7 @@ class Client:
         *,
         function: Function | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: Literal[True],
@@ -328,6 +347,7 @@ class Client:
         *,
         function: Function | None = None,
         long_input: LongInput | None = None,
+        cache: Cache | None = None,
         timeout: float | None = None,
         on_error: OnError = "raise",
         report: bool = False,
@@ -345,7 +365,7 @@ class Client:
         long_input says. With on_error="return" a refused document is left out, and the report's
         errors have the reason.
         """
-        options = Options.of_scores(function, raw, long_input)
+        options = Options.of_scores(function, raw, long_input, cache)
         request = Request(
             "rerank", service, documents, timeout, on_error, options, query=query, top=top_n
         )
@@ -404,7 +424,7 @@ class Client:
                 service = self._learn(request.service)
             answer, status = self._send(request, service)
             if status == Code.OK:
-                if self._is_current(service):
+                if self._is_answering(service):
                     return request.check(answer)
             else:
                 error = make_error(
@@ -514,6 +534,15 @@ class Client:
             if status != Code.OK:
                 raise make_error(status, self._library.error())
         return text.raw[: min(needed.value, capacity - 1)].decode("utf-8", "replace")
+
+    def _is_answering(self, service: Service) -> bool:
+        """Whether it is the model we remember whose answers come, perhaps from the cache of a
+        sidecar that is gone. Costs no round trip."""
+        native = _native.Description(_native.DESCRIPTION_SIZE)
+        status = self._run(self._library.nacelle_recall, service.name, native)
+        if status != Code.OK:
+            return self._is_current(service)
+        return identity(native) == service.identity
 
     def _is_current(self, service: Service) -> bool:
         """Whether the sidecar's model is still the one we remember. Costs no round trip."""

@@ -1,6 +1,7 @@
 """What a call may ask for besides its service and its texts, checked, as a nacelle_call.
 
-All of it is in the request: two calls with equal options, texts and model have equal answers.
+All of it is in the request: two calls with equal options, texts and model have equal answers, and
+`cache` changes nothing about them.
 """
 
 from __future__ import annotations
@@ -17,11 +18,13 @@ from .errors import invalid_input
 DType = Literal["float32", "float16", "int8", "binary", "ubinary"]
 Function = Literal["softmax", "sigmoid", "none"]
 LongInput = Literal["truncate", "reject", "chunk_mean"]
+Cache = Literal["use", "bypass", "read_only", "refresh"]
 
 # By their numbers in nacelle.h.
 DTYPES: tuple[DType, ...] = ("float32", "float16", "int8", "binary", "ubinary")
 LONG_INPUTS = ("service", "truncate", "reject", "chunk_mean")
 _FUNCTIONS = ("model", "softmax", "sigmoid", "none")
+_CACHE = ("service", "use", "bypass", "read_only", "refresh")
 _NUMPY_TYPES = (np.float32, np.float16, np.int8, np.int8, np.uint8)
 _BITS = ("binary", "ubinary")
 
@@ -34,6 +37,7 @@ class Options(NamedTuple):
     normalize: int = 0
     function: int = 0
     long_input: int = 0
+    cache: int = 0
     prompt: bytes | None = None
     prompt_name: bytes | None = None
 
@@ -46,6 +50,7 @@ class Options(NamedTuple):
         prompt: str | None,
         prompt_name: str | None,
         long_input: LongInput | None,
+        cache: Cache | None,
     ) -> Options:
         if prompt is not None and prompt_name is not None:
             raise invalid_input("prompt and prompt_name are both given; pass one of them")
@@ -54,13 +59,18 @@ class Options(NamedTuple):
             dimensions=0 if dimensions is None else count("dimensions", dimensions),
             normalize=0 if normalize is None else 2 if normalize else 1,
             long_input=_long_input(long_input),
+            cache=_cache(cache),
             prompt=_c_string("prompt", prompt),
             prompt_name=_c_string("prompt_name", prompt_name),
         )
 
     @classmethod
     def of_scores(
-        cls, function: Function | None, raw: bool, long_input: LongInput | None
+        cls,
+        function: Function | None,
+        raw: bool,
+        long_input: LongInput | None,
+        cache: Cache | None,
     ) -> Options:
         if raw:
             if function not in (None, "none"):
@@ -69,6 +79,7 @@ class Options(NamedTuple):
         return cls(
             function=0 if function is None else _number("function", function, _FUNCTIONS[1:]) + 1,
             long_input=_long_input(long_input),
+            cache=_cache(cache),
         )
 
     def native(self, timeout: float | None) -> _native.Call | None:
@@ -76,7 +87,7 @@ class Options(NamedTuple):
         if timeout is None and self == _DEFAULT:
             return None
         wait = 0 if timeout is None else milliseconds(timeout, "timeout", zero_allowed=False)
-        return _native.Call(_native.CALL_SIZE, wait, 0, *self[:5], 0, *self[5:])
+        return _native.Call(_native.CALL_SIZE, wait, 0, *self)
 
     def row(self, width: int) -> tuple[int, Any]:
         """Elements of a row of `width` numbers, and their type."""
@@ -103,6 +114,10 @@ def _number(what: str, word: str, words: tuple[str, ...]) -> int:
 
 def _long_input(policy: LongInput | None) -> int:
     return 0 if policy is None else _number("long_input", policy, LONG_INPUTS[1:]) + 1
+
+
+def _cache(mode: Cache | None) -> int:
+    return 0 if mode is None else _number("cache", mode, _CACHE[1:]) + 1
 
 
 def _c_string(what: str, text: str | None) -> bytes | None:

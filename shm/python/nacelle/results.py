@@ -57,6 +57,7 @@ class Report:
     compute_us: int  # microseconds spent in batches
     batch_texts: int  # texts in the largest batch that held one of ours, other clients' included
     batch_clients: int  # client processes in that batch
+    items_cached: int  # texts whose answers were read in the cache, without asking the sidecar
     tokens: NDArray[np.uint32]  # [count] tokens computed, special ones included
     truncated: NDArray[np.bool_]  # [count] True: the text was longer than the model reads
     windows: NDArray[np.uint32]  # [count] parts that were computed: 1, with "chunk_mean" more

@@ -84,9 +84,10 @@ static void remember(const nacelle_call* call) {
   snprintf(last_call, sizeof last_call, "none");
   if (call == NULL) return;
   snprintf(last_call, sizeof last_call,
-           "dtype %u dimensions %u normalize %u function %u long_input %u prompt %s name %s",
+           "dtype %u dimensions %u normalize %u function %u long_input %u cache %u prompt %s name "
+           "%s",
            call->dtype, call->dimensions, call->normalize, call->function, call->long_input,
-           call->prompt ? call->prompt : "NULL", call->prompt_name ? call->prompt_name : "NULL");
+           call->cache, call->prompt ? call->prompt : "NULL", call->prompt_name ? call->prompt_name : "NULL");
 }
 
 static nacelle_status wake_loops(void) {
@@ -188,7 +189,7 @@ static const struct {
     {FIELD(nacelle_call, normalize)},
     {FIELD(nacelle_call, function)},
     {FIELD(nacelle_call, long_input)},
-    {FIELD(nacelle_call, reserved)},
+    {FIELD(nacelle_call, cache)},
     {FIELD(nacelle_call, prompt)},
     {FIELD(nacelle_call, prompt_name)},
     {STRUCT(nacelle_item)},
@@ -205,7 +206,7 @@ static const struct {
     {FIELD(nacelle_report, batch_texts)},
     {FIELD(nacelle_report, batch_clients)},
     {FIELD(nacelle_report, retry_after_us)},
-    {FIELD(nacelle_report, reserved)},
+    {FIELD(nacelle_report, items_cached)},
     {STRUCT(nacelle_description)},
     {FIELD(nacelle_description, size)},
     {FIELD(nacelle_description, embed_width)},
@@ -284,6 +285,12 @@ nacelle_status nacelle_describe(nacelle_client* client, const char* service,
   if (strcmp(service, "nothing") == 0) return fail(NACELLE_NOT_FOUND, "no service \"nothing\"");
   is_known(client, service, 1);
   return fill_description(client, service, description);
+}
+
+nacelle_status nacelle_recall(nacelle_client* client, const char* service,
+                              nacelle_description* description) {
+  (void)client, (void)service, (void)description;
+  return fail(NACELLE_NOT_FOUND, "the double keeps no cache");
 }
 
 nacelle_status nacelle_label(nacelle_client* client, const char* service, uint32_t index,

@@ -18,7 +18,7 @@ from sidecar import DATA, Sidecar
 
 import nacelle
 
-NOTHING = "dtype 0 dimensions 0 normalize 0 function 0 long_input 0 prompt NULL name NULL"
+NOTHING = "dtype 0 dimensions 0 normalize 0 function 0 long_input 0 cache 0 prompt NULL name NULL"
 
 
 def call_of(knobs: ctypes.CDLL) -> str:
@@ -66,6 +66,22 @@ def test_every_option_arrives_by_its_number(client: nacelle.Client, knobs: ctype
     assert call_of(knobs) == with_(function=3)
     client.rerank("ranks", "q", ["a"], raw=True, long_input="reject")
     assert call_of(knobs) == with_(function=3, long_input=2)
+
+
+def test_every_call_says_what_to_do_with_the_cache(
+    client: nacelle.Client, knobs: ctypes.CDLL
+) -> None:
+    modes: list[Any] = ["use", "bypass", "read_only", "refresh"]
+    for number, mode in enumerate(modes, start=1):
+        client.embed("sizes", "a", cache=mode)
+        assert call_of(knobs) == with_(cache=number)
+        client.classify("sizes", "a", cache=mode)
+        assert call_of(knobs) == with_(cache=number)
+        client.rerank("ranks", "q", ["a"], cache=mode)
+        assert call_of(knobs) == with_(cache=number)
+    wrong: Any = "always"
+    with pytest.raises(nacelle.InvalidInput, match="cache is 'always'; it must be one of use, "):
+        client.embed("sizes", "a", cache=wrong)
 
 
 def test_rows_have_the_type_and_the_shape_of_their_dtype(client: nacelle.Client) -> None:

@@ -137,5 +137,25 @@ TEST(Flight, ASuccessorGoesOnWhereTheLeaderWas) {
   EXPECT_EQ(last->slot, 0U);
 }
 
+// Rows that were not computed are each request's own: those of texts that failed, and those that
+// came from the cache.
+TEST(Flight, OnlyComputedRowsAreShared) {
+  Asked one;
+  Asked other;
+  for (Asked* asked : {&one, &other}) {
+    asked->request->ids = {1, 9, 2};
+    asked->request->types.assign(3, 0);
+    asked->request->offsets = {0, 0, 3};  // the first text has no tokens
+  }
+  ASSERT_TRUE(same_answer(*one.request, *other.request));
+  one.write_row(0, 11);
+  one.write_row(1, 12);
+  other.write_row(0, 21);
+  other.request->offsets.clear();  // as a follower's are
+  copy_rows(*one.request, *other.request);
+  EXPECT_EQ(other.read_row(0), 21U);
+  EXPECT_EQ(other.read_row(1), 12U);
+}
+
 }  // namespace
 }  // namespace nacelle::sidecar
