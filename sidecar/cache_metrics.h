@@ -3,10 +3,12 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 
 #include "sidecar/cache/cache.h"
+#include "sidecar/cache/journal.h"
 #include "sidecar/metrics/exposition.h"
 
 namespace nacelle::sidecar {
@@ -14,6 +16,7 @@ namespace nacelle::sidecar {
 struct CacheLevels {
   std::string domain;
   cache::TableStats stats;
+  std::optional<cache::JournalStats> disk;  // nothing: in memory alone
 
   void visit(auto&& visit) const {
     using metrics::counter;
@@ -69,6 +72,20 @@ struct CacheLevels {
     visit(metrics::seconds_counter("nacelle_cache_saved_seconds_total",
                                    "Time that it took to compute what clients read."),
           labels, readers.saved_ns);
+    const cache::JournalStats kept = disk.value_or(cache::JournalStats{});
+    visit(gauge("nacelle_cache_disk_bytes", "What its files take."), labels, kept.bytes);
+    visit(gauge("nacelle_cache_degraded",
+                "1 while answers are not kept on disk as the configuration says, after an error."),
+          labels, kept.degraded ? 1 : 0);
+    visit(counter("nacelle_cache_written_total", "Answers written to disk."), labels,
+          kept.appended);
+    visit(counter("nacelle_cache_write_errors_total", "Answers that could not be written."),
+          labels, kept.lost);
+    visit(counter("nacelle_cache_recovered_total", "Answers found on disk at the start."), labels,
+          kept.recovered);
+    visit(counter("nacelle_cache_damaged_total",
+                  "Pieces of files that were not what had been written, at the start."),
+          labels, kept.damaged);
     visit(counter("nacelle_cache_touches_total", "Hits that count for what stays."), labels,
           readers.touches);
     visit(counter("nacelle_cache_touches_lost_total",

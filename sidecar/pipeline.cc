@@ -64,7 +64,7 @@ Pipeline::Pipeline(const Config& config, Services& services)
 base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Services& services) {
   std::unique_ptr<Pipeline> pipeline(new Pipeline(config, services));
   Pipeline& self = *pipeline;
-  if (base::Status good = self.cache_.check(); !good) return good.error();
+  if (base::Status good = self.cache_.open(); !good) return good.error();
   self.streamer_.emplace(self.replier_);
   base::Result<std::unique_ptr<Intake>> intake = Intake::open(
       config, services, self.replier_, self.counters_,
@@ -110,7 +110,10 @@ Refused Pipeline::submit(std::unique_ptr<Request> request) {
 }
 
 void Pipeline::observe(const Pressure& pressure) {
-  for (const auto& domain : cache_.domains()) domain->maintain(cache_times());
+  for (const auto& domain : cache_.domains()) {
+    domain->maintain(cache_times());
+    domain->sync();
+  }
   const std::lock_guard lock(mutex_);
   scheduler_.set_batch_tokens(services_.batch_tokens_that_fit(pressure.free_bytes));
   counters_.batch_tokens_max.set(scheduler_.batch_tokens());

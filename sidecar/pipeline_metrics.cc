@@ -34,7 +34,7 @@ std::string Pipeline::metrics() const {
   }
   std::vector<CacheLevels> caches;
   for (const auto& domain : cache_.domains()) {
-    caches.push_back({domain->name(), domain->maintain(cache_times())});
+    caches.push_back({domain->name(), domain->maintain(cache_times()), domain->disk()});
   }
   return metrics_page(counters_, levels, services, caches).text();
 }

@@ -1,9 +1,12 @@
 #include "sidecar/result_cache.h"
 
 #include <algorithm>
+#include <cerrno>
 #include <cstring>
 #include <new>
+#include <string_view>
 
+#include "sidecar/base/file.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/time.h"
 
@@ -12,6 +15,25 @@ namespace {
 
 // How every user without a name in our user namespace appears: many, who must not share.
 constexpr uid_t kOverflowUid = 65'534;
+
+// A domain's name as that of a directory, and back: "" for a directory that is none's.
+std::string folder_of(std::string name) {
+  std::ranges::replace(name, ':', '-');
+  return name;
+}
+std::string domain_of(const std::string& folder) {
+  constexpr std::string_view kUid = "uid-";
+  if (folder == "pod") return folder;
+  const bool digits =
+      folder.size() > kUid.size() && folder.starts_with(kUid) &&
+      folder.find_first_not_of("0123456789", kUid.size()) == std::string::npos;
+  return digits ? "uid:" + folder.substr(kUid.size()) : "";
+}
+
+cache::Durability durability_of(std::string_view word) {
+  if (word == "always") return cache::Durability::kAlways;
+  return word == "none" ? cache::Durability::kNone : cache::Durability::kInterval;
+}
 
 }  // namespace
 
@@ -39,9 +61,52 @@ bool CacheDomain::get(const shm::CacheKey& key, std::span<std::byte> head,
 }
 
 void CacheDomain::put(std::span<const cache::Entry> entries, cache::Times now) {
-  const std::lock_guard lock(mutex_);
-  for (const cache::Entry& entry : entries)
-    [[maybe_unused]] const bool fits = table_->put(entry, now);
+  {
+    const std::lock_guard lock(mutex_);
+    for (const cache::Entry& entry : entries)
+      [[maybe_unused]] const bool fits = table_->put(entry, now);
+  }
+  // What it cannot write it counts and logs itself: an answer does not wait for a disk's health.
+  if (journal_) [[maybe_unused]] const base::Status written = journal_->append(entries);
+}
+
+base::Status CacheDomain::persist(cache::JournalOptions options) {
+  options.keep = [this](const cache::Entry& entry) {
+    const std::lock_guard lock(mutex_);
+    return table_->holds(entry.key, entry.created_wall_ns);
+  };
+  const cache::Times now = cache_times();
+  const base::Nanos begin = base::now_ns();
+  auto journal = cache::Journal::open(
+      cache::real_files(), options,
+      {.put =
+           [&](const cache::Entry& entry) {
+             [[maybe_unused]] const bool fits = table_->put(entry, now);
+           },
+       .erase = [&](const shm::CacheKey& key) { table_->invalidate(key); },
+       .purge =
+           [&](std::optional<std::uint32_t> service) {
+             service ? table_->invalidate_service(*service) : table_->invalidate_all();
+           }});
+  if (!journal) return journal.error();
+  journal_ = *std::move(journal);
+  const cache::JournalStats found = journal_->stats();
+  base::log_info("result cache read from disk",
+                 {{"domain", name_},
+                  {"answers", table_->stats().entries},
+                  {"bytes", found.recovered_bytes},
+                  {"damaged", found.damaged},
+                  {"ms", (base::now_ns() - begin) / base::kMillisecond}});
+  return base::ok();
+}
+
+void CacheDomain::sync() {
+  if (journal_) [[maybe_unused]] const base::Status synced = journal_->sync();
+}
+
+std::optional<cache::JournalStats> CacheDomain::disk() const {
+  if (!journal_) return std::nullopt;
+  return journal_->stats();
 }
 
 cache::TableStats CacheDomain::maintain(cache::Times now) {
@@ -66,11 +131,64 @@ cache::TableOptions ResultCache::options() const {
   return {.memory_bytes = config_.memory_bytes, .readers_max = readers_max_};
 }
 
-base::Status ResultCache::check() const {
+base::Status ResultCache::open() {
   if (config_.memory_bytes == 0) return base::ok();
   const auto geometry = cache::plan_geometry(options());
   if (!geometry) return geometry.error().in("cache.memory_bytes");
+  if (config_.directory.empty()) return base::ok();
+  if (base::Status locked = lock_directory(); !locked) return locked;
+  std::vector<std::string> names;
+  if (cache::real_files().list(config_.directory, cache::kNamesMax, names) != 0) return base::ok();
+  std::ranges::sort(names);
+  for (const std::string& name : names) {
+    const std::string found = domain_of(name);
+    if (found.empty() || (found == "pod") != (config_.domain == "pod")) continue;
+    if (domains_.size() >= config_.domains_max) break;
+    domain(found);
+  }
   return base::ok();
+}
+
+// One sidecar at a time: two would each take the other's answers for damage.
+base::Status ResultCache::lock_directory() {
+  cache::Files& files = cache::real_files();
+  const auto failed = [this](int error) {
+    return base::Error{base::Code::kUnavailable, config_.directory + ": " +
+                                                     base::errno_text(-error) +
+                                                     " (option cache.directory)"};
+  };
+  if (const int made = files.make_directory(config_.directory); made != 0) return failed(made);
+  const std::string path = config_.directory + "/lock";
+  if (const int opened = cache::open_file(files, path, cache::OpenFor::kLocking, lock_);
+      opened != 0) {
+    return failed(opened);
+  }
+  const int locked = cache::lock_file(files, lock_.get());
+  if (locked == -EWOULDBLOCK) {
+    return base::Error{base::Code::kBusy, config_.directory +
+                                              " belongs to another sidecar that is running: give "
+                                              "each its own (option cache.directory)"};
+  }
+  if (locked != 0) return failed(locked);
+  return base::ok();
+}
+
+// With its journal, where there is a directory. A journal that cannot be had is logged: then the
+// domain is in memory alone.
+base::Result<std::shared_ptr<CacheDomain>> ResultCache::make_domain(const std::string& name) const {
+  auto table = cache::Table::create(options());
+  if (!table) return table.error();
+  auto made = std::make_shared<CacheDomain>(name, *std::move(table));
+  if (config_.directory.empty()) return made;
+  const base::Status persisted =
+      made->persist({.directory = config_.directory + "/" + folder_of(name),
+                     .bytes_max = config_.disk_bytes,
+                     .durability = durability_of(config_.durability)});
+  if (!persisted) {
+    base::log_error("a result cache is kept in memory only",
+                    {{"domain", name}, {"error", persisted.error().message}});
+  }
+  return made;
 }
 
 std::string ResultCache::name_for(const shm::Peer& peer) const {
@@ -117,12 +235,12 @@ std::shared_ptr<CacheDomain> ResultCache::domain(const std::string& name) {
     }
     domains_.erase(unused);
   }
-  auto table = cache::Table::create(options());
-  if (!table) {
-    base::log_error("a client has no cache", {{"domain", name}, {"error", table.error().message}});
+  auto made = make_domain(name);
+  if (!made) {
+    base::log_error("a client has no cache", {{"domain", name}, {"error", made.error().message}});
     return nullptr;
   }
-  domains_.push_back(std::make_shared<CacheDomain>(name, *std::move(table)));
+  domains_.push_back(*std::move(made));
   return domains_.back();
 }
 

@@ -83,6 +83,9 @@ class Table {
   bool get(const shm::CacheKey& key, std::span<std::byte> head, std::span<std::byte> body,
            Times now);
 
+  // Whether the entry of this key is the one that was made then.
+  [[nodiscard]] bool holds(const shm::CacheKey& key, std::int64_t created_wall_ns) const;
+
   // Reads what clients have hit and frees what has expired. put() does the same when it needs room;
   // call it about every second.
   void maintain(Times now);

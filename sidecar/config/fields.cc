@@ -4,6 +4,7 @@ namespace nacelle::config {
 namespace {
 
 constexpr std::string_view kDomains[] = {"uid", "pod"};
+constexpr std::string_view kDurabilities[] = {"none", "interval", "always"};
 constexpr std::string_view kReaches[] = {"loopback", "any"};
 constexpr std::string_view kPrecisions[] = {"auto", "fp32", "bf16"};
 
@@ -136,6 +137,15 @@ std::vector<Field> fields(Config& c) {
        "clients, further users are served without a cache."},
       {"cache.ttl_s", "s", U32{&c.cache.ttl_s, 1, kYearS},
        "How long an answer is kept at most. A service's own cache_ttl_s wins."},
+      {"cache.directory", "", Path{&c.cache.directory, true},
+       "Where answers are kept over a restart: a directory of this sidecar alone, made when it is "
+       "missing. Empty keeps them in memory only."},
+      {"cache.disk_bytes", "bytes", U64{&c.cache.disk_bytes, 64 * kKiB, 1024 * kGiB},
+       "What the files of one domain may take there, all together."},
+      {"cache.durability", "", Word{&c.cache.durability, kDurabilities},
+       "What a power cut may cost: none, what the kernel has not written yet; interval, the last "
+       "seconds; always, nothing that was answered, for a wait of the disk with every batch. A "
+       "process that is killed costs nothing with any of them."},
 
       {"kernels.backend", "", BackendName{&c.kernels.backend},
        "What computes: a backend (cpu, reference), a backend with a target (cpu/avx2), or \"auto\" "

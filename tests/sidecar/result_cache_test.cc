@@ -590,7 +590,7 @@ TEST(ResultCacheDomains, ADomainIsAUserOrAllAndThereAreOnlySoMany) {
   ResultCache off({}, 4);
   EXPECT_TRUE(off.check());
   EXPECT_EQ(off.join(user(1), true), nullptr);
-  const base::Status too_small = ResultCache({.memory_bytes = 1ULL << 20}, 1024).check();
+  const base::Status too_small = ResultCache({.memory_bytes = 1ULL << 20}, 1024).open();
   ASSERT_FALSE(too_small);
   EXPECT_NE(too_small.error().message.find("cache.memory_bytes"), std::string::npos);
 }
