@@ -68,7 +68,9 @@ void Intake::run() {
       look_at_sockets(0);
       last_look = now;
     }
-    if (now - last_work >= spin_) {
+    const bool spins =
+        downstream_.computing == nullptr || !downstream_.computing->load(std::memory_order_relaxed);
+    if (now - last_work >= (spins ? spin_ : 0)) {
       sleep(kSleepMax);
       last_work = last_look = looked_ = looked_before_ = base::now_ns();
     } else if (now - last_work >= yield_after) {

@@ -54,6 +54,9 @@ struct Downstream {
   std::function<std::optional<Full>(const ClientState&, const LoadedService&)> full;
   std::function<Refused(std::unique_ptr<Request>)> submit;
   std::function<void(StreamRequest)> stream;
+  // True while the device computes, where that takes every CPU: then intake does not spin. Null:
+  // there are CPUs enough.
+  const std::atomic<bool>* computing = nullptr;
   // A doorbell rang: a client has read on in a stream, perhaps in one that waits for room.
   std::function<void()> room;
   // The caches that clients are given; null: none.

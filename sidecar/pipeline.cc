@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "sidecar/base/check.h"
+#include "sidecar/base/cpus.h"
 #include "sidecar/base/log.h"
 #include "sidecar/base/slices.h"
 
@@ -56,7 +57,9 @@ Pipeline::Pipeline(const Config& config, Services& services)
       windows_max_(config.limits.windows_max),
       executor_(services, counters_),
       scheduler_(limits_of(config, services), limits_of(services)),
-      gate_(config.admission) {
+      gate_(config.admission),
+      every_cpu_computes_(config.kernels.threads == 0 ||
+                          config.kernels.threads >= base::cpu_budget().usable()) {
   counters_.batch_tokens_max.set(scheduler_.batch_tokens());
   counters_.trace = &trace_;
 }
@@ -72,6 +75,7 @@ base::Result<std::unique_ptr<Pipeline>> Pipeline::start(const Config& config, Se
                        const LoadedService& service) { return self.full(client, service); },
        .submit = [&self](auto request) { return self.submit(std::move(request)); },
        .stream = [&self](StreamRequest stream) { self.streamer_->add(std::move(stream)); },
+       .computing = self.every_cpu_computes_ ? &self.computing_ : nullptr,
        .room = [&self] { self.streamer_->room(); },
        .cache = &self.cache_});
   if (!intake) return intake.error();
@@ -150,7 +154,9 @@ void Pipeline::execute() {
 
 void Pipeline::run_batch(Batch batch) {
   const Nanos start = base::now_ns();
+  computing_.store(true, std::memory_order_relaxed);
   const base::Status status = executor_.run(batch);
+  computing_.store(false, std::memory_order_relaxed);
   const Nanos end = base::now_ns();
   std::vector<Outcome> outcomes;
   {

@@ -81,6 +81,8 @@ class Pipeline {
   std::condition_variable idle_;
   Scheduler scheduler_;
   AdmissionGate gate_;
+  const bool every_cpu_computes_;
+  std::atomic<bool> computing_{false};
   bool running_ = false;  // a batch is on the device
   bool stopping_ = false;
 

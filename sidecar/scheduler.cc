@@ -112,12 +112,16 @@ Nanos Scheduler::queue_time() const {
 // When what is queued now should be half done.
 Nanos Scheduler::retry_after() const { return std::clamp(queue_time() / 2, kRetryMin, kRetryMax); }
 
-// What an open loop of callers would make endless. Whoever has less than its equal part of what
-// waits, or nothing yet, gets in all the same, and so does a client that is alone.
+// What an open loop of callers would make endless. Whoever has less than an equal part of the time
+// that the queue may take, or nothing yet, gets in all the same, and so does a client that is
+// alone.
 bool Scheduler::waits_too_long(const Sharer& client) const {
-  return limits_.queue_time_max > 0 && client.queued > 0 && waiting_clients_ > 1 &&
-         client.tokens * waiting_clients_ >= queued_tokens_ &&
-         queue_time() > limits_.queue_time_max;
+  if (limits_.queue_time_max == 0 || client.queued == 0 || waiting_clients_ < 2) return false;
+  const auto bound = static_cast<double>(limits_.queue_time_max);
+  const auto all = static_cast<double>(queue_time());
+  const double part = static_cast<double>(client.tokens) /
+                      static_cast<double>(std::max<std::uint64_t>(queued_tokens_, 1));
+  return all > bound && all * part * static_cast<double>(waiting_clients_) >= bound;
 }
 
 std::optional<Refusal> Scheduler::refuses(const ClientState& client) const {

@@ -239,8 +239,11 @@ bool World::is_full(const Request& request) const {
   return queued + std::max<std::uint64_t>(own, 1) > plan_.limits.queue_requests_max ||
          (tokens > 0 && tokens + own_tokens + request.ids.size() > plan_.limits.queue_tokens_max) ||
          (plan_.limits.queue_time_max > 0 && own > 0 && waiting_clients > 1 &&
-          own_tokens * waiting_clients >= tokens &&
-          scheduler_.queue_time() > plan_.limits.queue_time_max) ||
+          scheduler_.queue_time() > plan_.limits.queue_time_max &&
+          static_cast<double>(scheduler_.queue_time()) * static_cast<double>(own_tokens) *
+                  static_cast<double>(waiting_clients) >=
+              0.999 * static_cast<double>(plan_.limits.queue_time_max) *
+                  static_cast<double>(tokens)) ||
          (limits.max_queue_size != sidecar::kNoLimit && waiting >= room + limits.max_queue_size);
 }
 
