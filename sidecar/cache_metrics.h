@@ -76,7 +76,7 @@ struct CacheLevels {
     visit(gauge("nacelle_cache_disk_bytes", "What its files take."), labels, kept.bytes);
     visit(gauge("nacelle_cache_degraded",
                 "1 while answers are not kept on disk as the configuration says, after an error."),
-          labels, kept.degraded ? 1 : 0);
+          labels, std::uint64_t{kept.degraded});
     visit(counter("nacelle_cache_written_total", "Answers written to disk."), labels,
           kept.appended);
     visit(counter("nacelle_cache_write_errors_total", "Answers that could not be written."),

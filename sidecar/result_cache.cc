@@ -180,11 +180,11 @@ base::Result<std::shared_ptr<CacheDomain>> ResultCache::make_domain(const std::s
   if (!table) return table.error();
   auto made = std::make_shared<CacheDomain>(name, *std::move(table));
   if (config_.directory.empty()) return made;
-  const base::Status persisted =
-      made->persist({.directory = config_.directory + "/" + folder_of(name),
-                     .bytes_max = config_.disk_bytes,
-                     .durability = durability_of(config_.durability)});
-  if (!persisted) {
+  cache::JournalOptions journal;
+  journal.directory = config_.directory + "/" + folder_of(name);
+  journal.bytes_max = config_.disk_bytes;
+  journal.durability = durability_of(config_.durability);
+  if (base::Status persisted = made->persist(std::move(journal)); !persisted) {
     base::log_error("a result cache is kept in memory only",
                     {{"domain", name}, {"error", persisted.error().message}});
   }

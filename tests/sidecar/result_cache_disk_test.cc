@@ -28,7 +28,8 @@ class ResultCacheDiskTest : public TextsTest {
   }
   Rows embed(CallOptions options = {}) {
     const auto client = connect();
-    auto rows = client->embed("embed", {texts_.begin(), texts_.end()}, options);
+    const std::vector<std::string_view> views(texts_.begin(), texts_.end());
+    auto rows = client->embed("embed", views, options);
     CHECK(rows.has_value());
     return *std::move(rows);
   }
@@ -109,7 +110,7 @@ TEST_F(ResultCacheDiskTest, AnotherSidecarOnTheDirectoryIsRefused) {
 }
 
 TEST_F(ResultCacheDiskTest, ADirectoryThatCannotBeIsSaidSo) {
-  config_.cache.directory = dir_ / "no" / "such";
+  config_.cache.directory = dir_ / "no/such";
   const auto refused = Pipeline::start(config_, *services_);
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, base::Code::kUnavailable);

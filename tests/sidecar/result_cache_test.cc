@@ -562,7 +562,7 @@ TEST(ResultCacheHits, MakeNoSystemCall) {
 TEST(ResultCacheDomains, ADomainIsAUserOrAllAndThereAreOnlySoMany) {
   const auto user = [](uid_t uid) { return shm::Peer{.uid = uid, .gid = 0, .pid = 0}; };
   ResultCache by_user({.memory_bytes = 8ULL << 20, .domains_max = 2}, 4);
-  ASSERT_TRUE(by_user.check());
+  ASSERT_TRUE(by_user.open());
   const auto one = by_user.join(user(1), true);
   ASSERT_TRUE(one);
   EXPECT_EQ(one->domain().name(), "uid:1");
@@ -588,7 +588,7 @@ TEST(ResultCacheDomains, ADomainIsAUserOrAllAndThereAreOnlySoMany) {
   EXPECT_EQ(&nobody->domain(), &all->domain());
 
   ResultCache off({}, 4);
-  EXPECT_TRUE(off.check());
+  EXPECT_TRUE(off.open());
   EXPECT_EQ(off.join(user(1), true), nullptr);
   const base::Status too_small = ResultCache({.memory_bytes = 1ULL << 20}, 1024).open();
   ASSERT_FALSE(too_small);
