@@ -16,7 +16,7 @@
 namespace nacelle::shm {
 
 // The C library may copy what is larger with stores that pass earlier ones.
-inline constexpr std::size_t kCacheCopyMax = 16 * 1024;
+inline constexpr std::size_t kCacheCopyMax = 16'384;
 
 #if defined(__SANITIZE_THREAD__)
 

@@ -208,11 +208,7 @@ void CacheReader::hit(std::uint64_t tag, std::uint32_t slot, const CacheEntry& e
   add(mine->saved_ns, entry.compute_ns);
   auto* ring = reinterpret_cast<std::atomic<std::uint64_t>*>(mine + 1);
   const std::uint64_t touches = mine->touches.load(std::memory_order_relaxed);
-  const std::uint64_t word = touch_word(tag, slot);
-  const std::uint64_t mask = ring_ - 1;
-  // The same again says nothing new.
-  if (touches > 0 && ring[(touches - 1) & mask].load(std::memory_order_relaxed) == word) return;
-  ring[touches & mask].store(word, std::memory_order_relaxed);
+  ring[touches & (ring_ - 1)].store(touch_word(tag, slot), std::memory_order_relaxed);
   // release: the word is there before the count that announces it.
   mine->touches.store(touches + 1, std::memory_order_release);
 }

@@ -20,7 +20,7 @@ inline constexpr std::uint32_t kProbationPercent = 5;
 inline constexpr std::uint8_t kPopularityMax = 15;
 // From here on an entry on probation is moved to main.
 inline constexpr std::uint8_t kPopularityPromoted = 1;
-// What an entry's count becomes when it stays in main for another round.
+// What an entry's count becomes when it is carried over, from either queue.
 constexpr std::uint8_t after_round(std::uint8_t popularity) {
   return static_cast<std::uint8_t>(popularity / 2);
 }

@@ -228,7 +228,7 @@ std::uint64_t Table::make_room(Queue queue, std::size_t ttl_class, std::uint64_t
     if (round == 0) maintain(now);
     if (segments_.free_count() < 2) evict(choose_victim(segments_), round < kGentleRounds, now);
   }
-  CHECK(!"a table that cannot be emptied");
+  CHECK(false);  // a table can always be emptied
   return 0;
 }
 
@@ -272,7 +272,7 @@ void Table::evict(std::uint32_t segment, bool gentle, Times now) {
     shm::copy_to_segment(segments_.at(*to), segments_.at(offset), size);
     segments_.append(Queue::kMain, book.ttl_class, size, entry.expires_mono_ns);
     index_.publish(slot, spots, *to);
-    index_.set_popularity(slot, book.queue == Queue::kMain ? after_round(popularity) : 0);
+    index_.set_popularity(slot, after_round(popularity));
     ++(book.queue == Queue::kMain ? stats_.carried : stats_.promoted);
   });
   ++stats_.segments_evicted;

@@ -217,16 +217,16 @@ TEST(CacheReader, WritesWhatItHitAndCountsWhatItMissed) {
   EXPECT_EQ(lane->hits[0].load(), 3U);
   EXPECT_EQ(lane->hits[2].load(), 1U);
   EXPECT_EQ(lane->saved_ns.load(), 2000U);
-  EXPECT_EQ(lane->touches.load(), 2U) << "the same one after another is one touch";
+  EXPECT_EQ(lane->touches.load(), 4U);
   const auto touch = [](std::uint64_t number) {
     const CacheSpots spots = spots_of(cache_key(number), 4);
     return touch_word(spots.tag, slot_of(spots.buckets[0], number));
   };
-  EXPECT_EQ(ring[0].load(), touch(0));
-  EXPECT_EQ(ring[1].load(), touch(1));
+  EXPECT_EQ(ring[2].load(), touch(0));
+  EXPECT_EQ(ring[3].load(), touch(1));
   for (int i = 0; i < 50; ++i) ASSERT_TRUE(get(*reader, i % 2 == 0 ? 0 : 1));
-  EXPECT_EQ(lane->touches.load(), 52U) << "the ring goes round";
-  EXPECT_EQ(ring[51 % 16].load(), touch(1));
+  EXPECT_EQ(lane->touches.load(), 54U) << "the ring goes round";
+  EXPECT_EQ(ring[53 % 16].load(), touch(1));
 }
 
 TEST(CacheReader, TellsTheGeneration) {

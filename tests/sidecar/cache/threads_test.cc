@@ -20,7 +20,7 @@ constexpr std::size_t kSizeOf[kSizes] = {64, 200, 1552};
 constexpr int kReaders = 3;
 
 #if defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__)
-constexpr int kPuts = 10'000;
+constexpr int kPuts = 4'000;
 #else
 constexpr int kPuts = 100'000;
 #endif
