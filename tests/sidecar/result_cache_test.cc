@@ -2,17 +2,11 @@
 // answered before.
 #include "sidecar/result_cache.h"
 
-#include <fcntl.h>
 #include <gtest/gtest.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
-#include <sys/prctl.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <cstring>
-#include <filesystem>
 #include <string>
 #include <vector>
 
@@ -343,46 +337,6 @@ TEST_F(ResultCacheTest, ServicesWithOtherSettingsOrModelsShareNothing) {
   EXPECT_EQ(report.items_cached, 0U) << "the same model, set to reject long texts";
 }
 
-// What decides answers decides the digest; where the model lies, and what it is called, does not.
-TEST_F(ResultCacheTest, TheAnswersDigestIsOfAllThatDecidesAnswers) {
-  const auto digest = [&](const Service& service, std::uint32_t windows_max = 128) {
-    Config config;
-    config.services = {service};
-    config.limits.windows_max = windows_max;
-    config.scheduler.measure_ms = 0;
-    auto loaded = Services::load(config, *backend_);
-    if (!loaded) ADD_FAILURE() << loaded.error().message;
-    CHECK(loaded.has_value());
-    return loaded->at(0).answers_digest;
-  };
-  const std::string model = testing::data_path("tiny-bert");
-  const auto plain = digest({.name = "a", .model = model});
-  const std::string moved = dir_ / "another name";
-  std::filesystem::copy(model, moved, std::filesystem::copy_options::recursive);
-  EXPECT_EQ(digest({.name = "b", .model = moved}), plain);
-  EXPECT_EQ(digest({.name = "a", .model = model, .policy = {.max_concurrent = 1, .weight = 7}}),
-            plain);
-
-  EXPECT_NE(digest({.name = "a", .model = testing::data_path("tiny-classifier")}), plain);
-  EXPECT_NE(digest({.name = "a", .model = model, .prompts = {{"p", "x"}}}), plain);
-  EXPECT_NE(digest({.name = "a", .model = model, .prompts = {{"p", "x"}}}),
-            digest({.name = "a", .model = model, .prompts = {{"p", "y"}}}));
-  EXPECT_NE(digest({.name = "a", .model = model, .prompts = {{"p", "x"}}, .prompt_default = "p"}),
-            digest({.name = "a", .model = model, .prompts = {{"p", "x"}}}));
-  EXPECT_NE(digest({.name = "a", .model = model, .long_input = LongInputDefault::kReject}), plain);
-  EXPECT_NE(digest({.name = "a", .model = model, .precision = ServicePrecision::kBf16}), plain);
-  EXPECT_NE(digest({.name = "a", .model = model}, 64), plain);
-  // A single bit of the weights.
-  const std::string weights = moved + "/model.safetensors";
-  const base::Fd file(::open(weights.c_str(), O_RDWR | O_CLOEXEC));
-  char byte = 0;
-  const off_t last = ::lseek(file.get(), -1, SEEK_END);
-  ASSERT_EQ(::pread(file.get(), &byte, 1, last), 1);
-  byte = static_cast<char>(byte ^ 1);
-  ASSERT_EQ(::pwrite(file.get(), &byte, 1, last), 1);
-  EXPECT_NE(digest({.name = "a", .model = moved}), plain);
-}
-
 // A call that does not wait.
 TEST_F(ResultCacheTest, APendingCallIsDoneAtOnceWhenAllIsThere) {
   start();
@@ -503,60 +457,6 @@ TEST(ResultCacheDomains, UsersNeverSeeEachOthersAnswers) {
   EXPECT_EQ(other.report(), (std::vector<int>{0, 1, 0}));
   EXPECT_EQ(cached("of the other"), 0U);
   EXPECT_EQ((*pipeline)->report().totals.texts, 4U) << "nor did the sidecar hand any over";
-}
-
-// From now on the kernel kills this process for any system call but those that end a job.
-bool forbid_system_calls() {
-  sock_filter filter[] = {
-      BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(seccomp_data, nr)),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_read, 3, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_write, 2, 0),
-      BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_exit_group, 1, 0),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_KILL_PROCESS),
-      BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-  };
-  const sock_fprog program{.len = std::size(filter), .filter = filter};
-  return ::prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) == 0 &&
-         ::prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0;
-}
-
-// One of a few tries suffices: a client looks at its socket now and then, which may be just when it
-// hits.
-TEST(ResultCacheHits, MakeNoSystemCall) {
-  const auto hit_under_seccomp = [](const std::string& path) -> std::vector<int> {
-    auto client = Client::connect({.socket = path});
-    if (!client) return {};
-    Client* kept = client->release();  // closing it would be a system call
-    const std::string_view texts[] = {"a text"};
-    for (int i = 0; i < 3; ++i) {
-      if (!kept->embed("embed", texts)) return {};
-    }
-    if (!forbid_system_calls()) return {-1};
-    const auto rows = kept->embed("embed", texts);
-    return {rows ? static_cast<int>(rows->report.items_cached) : -2};
-  };
-  std::vector<std::unique_ptr<nacelle::testing::OtherProcess>> tries;
-  for (int i = 0; i < 3; ++i) {
-    tries.push_back(std::make_unique<nacelle::testing::OtherProcess>(hit_under_seccomp));
-  }
-  auto backend = kernels::create_backend("auto", 1);
-  ASSERT_TRUE(backend);
-  const nacelle::testing::TempDir dir;
-  Config config;
-  config.socket = dir / "nacelle.sock";
-  config.services = {{.name = "embed", .model = testing::data_path("tiny-bert")}};
-  config.cache.memory_bytes = 16ULL << 20;
-  auto services = Services::load(config, **backend);
-  ASSERT_TRUE(services);
-  auto pipeline = Pipeline::start(config, *services);
-  ASSERT_TRUE(pipeline);
-  std::vector<int> hit;
-  for (const auto& one : tries) {
-    one->tell(config.socket);
-    hit = one->report();
-    if (!hit.empty()) break;
-  }
-  EXPECT_EQ(hit, std::vector<int>{1});
 }
 
 TEST(ResultCacheDomains, ADomainIsAUserOrAllAndThereAreOnlySoMany) {

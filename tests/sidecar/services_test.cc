@@ -1,8 +1,10 @@
 // What a service is made of: its model, and what the configuration adds to that.
 #include "sidecar/services.h"
 
+#include <fcntl.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <filesystem>
 #include <memory>
@@ -217,6 +219,47 @@ TEST_F(ServicesTest, AQuantizedModelIsLoadedWithItsGatesReportOnly) {
   comparison.thresholds = {};
   ASSERT_TRUE(quantized());
   EXPECT_THAT(complaint(), HasSubstr("gate.json refuses them: measured on 3 inputs"));
+}
+
+// What decides answers decides the digest; where the model lies, and what it is called, does not.
+TEST_F(ServicesTest, TheAnswersDigestIsOfAllThatDecidesAnswers) {
+  const auto digest = [&](const Service& service, std::uint32_t windows_max = 128) {
+    Config config;
+    config.services = {service};
+    config.limits.windows_max = windows_max;
+    config.scheduler.measure_ms = 0;
+    auto loaded = Services::load(config, *backend_);
+    if (!loaded) ADD_FAILURE() << loaded.error().message;
+    CHECK(loaded.has_value());
+    return loaded->at(0).answers_digest;
+  };
+  const std::string model = testing::data_path("tiny-bert");
+  const auto plain = digest({.name = "a", .model = model});
+  const testing::TempDir elsewhere;
+  const std::string moved = elsewhere / "another name";
+  std::filesystem::copy(model, moved, std::filesystem::copy_options::recursive);
+  EXPECT_EQ(digest({.name = "b", .model = moved}), plain);
+  EXPECT_EQ(digest({.name = "a", .model = model, .policy = {.max_concurrent = 1, .weight = 7}}),
+            plain);
+
+  EXPECT_NE(digest({.name = "a", .model = testing::data_path("tiny-classifier")}), plain);
+  EXPECT_NE(digest({.name = "a", .model = model, .prompts = {{"p", "x"}}}), plain);
+  EXPECT_NE(digest({.name = "a", .model = model, .prompts = {{"p", "x"}}}),
+            digest({.name = "a", .model = model, .prompts = {{"p", "y"}}}));
+  EXPECT_NE(digest({.name = "a", .model = model, .prompts = {{"p", "x"}}, .prompt_default = "p"}),
+            digest({.name = "a", .model = model, .prompts = {{"p", "x"}}}));
+  EXPECT_NE(digest({.name = "a", .model = model, .long_input = LongInputDefault::kReject}), plain);
+  EXPECT_NE(digest({.name = "a", .model = model, .precision = ServicePrecision::kBf16}), plain);
+  EXPECT_NE(digest({.name = "a", .model = model}, 64), plain);
+  // A single bit of the weights.
+  const std::string weights = moved + "/model.safetensors";
+  const base::Fd file(::open(weights.c_str(), O_RDWR | O_CLOEXEC));
+  char byte = 0;
+  const off_t last = ::lseek(file.get(), -1, SEEK_END);
+  ASSERT_EQ(::pread(file.get(), &byte, 1, last), 1);
+  byte = static_cast<char>(byte ^ 1);
+  ASSERT_EQ(::pwrite(file.get(), &byte, 1, last), 1);
+  EXPECT_NE(digest({.name = "a", .model = moved}), plain);
 }
 
 }  // namespace
