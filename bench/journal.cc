@@ -79,11 +79,13 @@ double seconds_of(const std::function<void()>& work) {
   return static_cast<double>(base::now_ns() - begin) / 1e9;
 }
 
-// Entries `from` to `from + count`, in batches.
+// Entries numbered from 0 on, in batches.
 void fill(cache::Journal& journal, std::uint64_t count) {
-  std::vector<std::byte> value(kHeadBytes + kBodyBytes);
+  std::vector<std::vector<std::byte>> values(kBatch,
+                                             std::vector<std::byte>(kHeadBytes + kBodyBytes));
   std::vector<Entry> entries;
   for (std::uint64_t number = 0; number < count; ++number) {
+    std::vector<std::byte>& value = values[entries.size()];
     std::memcpy(value.data(), &number, sizeof number);
     entries.push_back({.key = key_of(number),
                        .head = std::span<const std::byte>(value).first(kHeadBytes),

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include <cerrno>
-#include <cstdio>
+#include <filesystem>
 #include <memory>
 
 namespace nacelle::cache {
@@ -66,8 +66,10 @@ class RealFiles final : public Files {
   }
   int unlink(const std::string& path) override { return outcome(::unlink(path.c_str())); }
   int make_directory(const std::string& path) override {
-    if (::mkdir(path.c_str(), 0700) == 0 || errno == EEXIST) return 0;
-    return -errno;
+    if (::mkdir(path.c_str(), 0700) != 0) return errno == EEXIST ? 0 : -errno;
+    // Else a power cut might take it away with all that is in it.
+    const std::string parent = std::filesystem::path(path).parent_path().string();
+    return sync_directory(parent.empty() ? "." : parent);
   }
   int sync_directory(const std::string& path) override {
     const int directory = ::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC);

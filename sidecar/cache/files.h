@@ -47,7 +47,7 @@ class Files {
 
   virtual int rename(const std::string& from, const std::string& to) = 0;
   virtual int unlink(const std::string& path) = 0;
-  // 0, too, when it is there already. Makes no parents.
+  // 0, too, when it is there already. A new one survives a power cut. Makes no parents.
   virtual int make_directory(const std::string& path) = 0;
   // When it returns 0, what was created, renamed and unlinked in it survives a power cut.
   virtual int sync_directory(const std::string& path) = 0;

@@ -16,6 +16,9 @@ namespace {
 // Below this a thread costs more than it saves.
 constexpr std::uint64_t kAheadBytesMin = 16 << 20;
 
+// No segment is that large; somebody's sparse file may be, and sums must not overflow.
+constexpr std::uint64_t kFileBytesMax = 1ULL << 48;
+
 std::string path_of(const std::string& directory, std::string_view name) {
   return directory + "/" + std::string(name);
 }
@@ -35,7 +38,7 @@ SegmentState look_at(Files& files, const std::string& directory, SegmentFile& se
     error = static_cast<int>(size);
     return SegmentState::kDamaged;
   }
-  segment.bytes = static_cast<std::uint64_t>(size);
+  segment.bytes = std::min(static_cast<std::uint64_t>(size), kFileBytesMax);
   SegmentHeader header;
   const SegmentState state = read_header(files, file.get(), header, error);
   if (state == SegmentState::kGood) {

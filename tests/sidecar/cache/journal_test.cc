@@ -4,10 +4,11 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
-#include <chrono>
+#include <atomic>
 #include <filesystem>
 #include <fstream>
 #include <set>
+#include <thread>
 
 #include "sidecar/base/time.h"
 #include "tests/sidecar/cache/journal_ledger.h"
@@ -78,6 +79,63 @@ TEST_F(JournalTest, WhatWasAppendedComesBackByteForByte) {
   const Recovered recovered = reopened();
   EXPECT_EQ(recovered.puts(), put_as);
   EXPECT_EQ(recovered.entries(), 40U);
+}
+
+// More than a start reads by itself: then a second thread reads ahead.
+TEST_F(JournalTest, MuchComesBackInTheOrderInWhichItWasWritten) {
+  JournalOptions large = options();
+  large.bytes_max = 64 << 20;
+  large.segment_bytes = 4 << 20;
+  constexpr std::uint64_t kPuts = 4000;
+  {
+    Recovered nothing;
+    const auto journal = open(large, nothing);
+    for (std::uint64_t i = 0; i < kPuts; ++i)
+      put(*journal, static_cast<std::uint32_t>(i % 7), 7000);
+    ASSERT_GT(journal->stats().bytes, 24U << 20);
+  }
+  std::uint64_t before = 0;
+  Recovered recovered;
+  Replay replay = recovered.replay();
+  replay.put = [&, check = replay.put](const Entry& entry) {
+    EXPECT_EQ(ledger_number(entry), before + 1);
+    before = ledger_number(entry);
+    check(entry);
+  };
+  ASSERT_TRUE(Journal::open(real_files(), large, replay).has_value());
+  EXPECT_EQ(before, kPuts);
+  EXPECT_EQ(recovered.fault(), "");
+  EXPECT_EQ(recovered.puts().size(), 7U);
+}
+
+TEST_F(JournalTest, SyncsGoOnBesideAppends) {
+  constexpr std::uint32_t kPutsMin = 1500;
+  constexpr std::uint32_t kPutsMax = 100'000;
+  std::uint32_t puts = 0;
+  JournalOptions large = options();  // each sync begins a new sector
+  large.bytes_max = 64 << 20;
+  large.segment_bytes = 4 << 20;
+  {
+    Recovered nothing;
+    const auto journal = open(large, nothing);
+    std::atomic<bool> over = false;
+    std::thread syncing([&] {
+      while (!over) EXPECT_TRUE(journal->sync().has_value());
+    });
+    // Until there was something beside: a busy machine may give the other thread its turn late.
+    for (; puts < kPutsMin || (journal->stats().syncs < 20 && puts < kPutsMax); ++puts) {
+      put(*journal, puts, 100);
+      if (puts >= kPutsMin) std::this_thread::yield();
+    }
+    over = true;
+    syncing.join();
+    EXPECT_GE(journal->stats().syncs, 20U);
+    EXPECT_EQ(journal->stats().lost, 0U);
+  }
+  Recovered recovered;
+  open(large, recovered);
+  EXPECT_EQ(recovered.fault(), "");
+  EXPECT_EQ(recovered.puts().size(), puts);
 }
 
 TEST_F(JournalTest, LaterRecordsOverruleEarlierOnesAcrossStarts) {
