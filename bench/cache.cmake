@@ -15,18 +15,18 @@ target_link_libraries(cache_nacelle PRIVATE cache_process nacelle_shm nacelle_ca
 if(NACELLE_BENCH_PEERS)
   find_package(PkgConfig REQUIRED)
 
-  # cache_peer(name PACKAGE... ): cache_NAME, where pkg-config knows the packages.
-  function(cache_peer name)
+  # cache_peer(name SOURCE PACKAGE... ): cache_NAME, where pkg-config knows the packages.
+  function(cache_peer name source)
     pkg_check_modules(CACHE_${name} IMPORTED_TARGET ${ARGN})
     if(NOT CACHE_${name}_FOUND)
       message(STATUS "bench cache: no peer ${name}, pkg-config does not know ${ARGN}")
       return()
     endif()
-    nacelle_program(cache_${name} cache/${name}.cc)
+    nacelle_program(cache_${name} ${source})
     target_link_libraries(cache_${name} PRIVATE cache_process OpenSSL::Crypto PkgConfig::CACHE_${name})
   endfunction()
 
-  cache_peer(redis hiredis)
-  cache_peer(memcached libmemcached)
-  cache_peer(lmdb lmdb)
+  cache_peer(redis cache/redis.cc hiredis)
+  cache_peer(memcached cache/memcached.cc libmemcached)
+  cache_peer(lmdb cache/lmdb.cc lmdb)
 endif()

@@ -101,8 +101,8 @@ typedef enum nacelle_long_input {
                             others are, or of logits. Not for rerank. */
 } nacelle_long_input;
 
-/* What a call does with the result cache, if the sidecar keeps one. It changes where an answer comes
- * from and nothing about it. What the operator has switched off for a service stays off. */
+/* What a call does with the result cache, if the sidecar keeps one. It changes where an answer
+ * comes from and nothing about it. What the operator has switched off for a service stays off. */
 typedef enum nacelle_cache {
   NACELLE_CACHE_SERVICE = 0,   /* as the service is set */
   NACELLE_CACHE_USE = 1,       /* takes what is there, puts there what is not */
@@ -112,17 +112,18 @@ typedef enum nacelle_cache {
 } nacelle_cache;
 
 /* All that may differ between two calls about the same texts. 0 is each field's default; setting
- * one from `dtype` on, but for `cache`, needs a sidecar of this version (NACELLE_VERSION_MISMATCH). */
+ * one from `dtype` on, but for `cache`, needs a sidecar of this version (NACELLE_VERSION_MISMATCH).
+ */
 typedef struct nacelle_call {
-  uint32_t size;       /* sizeof(nacelle_call) */
-  uint32_t timeout_ms; /* 0: the sidecar's default deadline */
-  uint64_t trace;      /* a number of your own, shown in traces */
-  uint32_t dtype;      /* embed: a nacelle_dtype */
-  uint32_t dimensions; /* embed: the first so many numbers of each row (Matryoshka); 0: all */
-  uint32_t normalize;  /* embed: a nacelle_normalize; after `dimensions` */
-  uint32_t function;   /* classify, rerank: a nacelle_function */
-  uint32_t long_input; /* a nacelle_long_input */
-  uint32_t cache;      /* a nacelle_cache */
+  uint32_t size;           /* sizeof(nacelle_call) */
+  uint32_t timeout_ms;     /* 0: the sidecar's default deadline */
+  uint64_t trace;          /* a number of your own, shown in traces */
+  uint32_t dtype;          /* embed: a nacelle_dtype */
+  uint32_t dimensions;     /* embed: the first so many numbers of each row (Matryoshka); 0: all */
+  uint32_t normalize;      /* embed: a nacelle_normalize; after `dimensions` */
+  uint32_t function;       /* classify, rerank: a nacelle_function */
+  uint32_t long_input;     /* a nacelle_long_input */
+  uint32_t cache;          /* a nacelle_cache */
   const char* prompt;      /* embed: put before each text; "": nothing. NULL: the one named below */
   const char* prompt_name; /* one of the service's prompts; NULL: the one it is set to, if any */
 } nacelle_call;
@@ -185,8 +186,8 @@ NACELLE_API nacelle_status nacelle_describe(nacelle_client* client, const char* 
                                             nacelle_description* description);
 
 /* The same for the service as the answers have it that this client reads in the cache, also while
- * there is no sidecar to describe it. NACELLE_NOT_FOUND when it has not been described yet, or has no
- * cache: then it is nacelle_describe() that tells whose answers come. Asks and waits for nobody.
+ * there is no sidecar to describe it. NACELLE_NOT_FOUND when it has not been described yet, or has
+ * no cache: then it is nacelle_describe() that tells whose answers come. Asks and waits for nobody.
  * Threads and ownership: as with nacelle_describe(). */
 NACELLE_API nacelle_status nacelle_recall(nacelle_client* client, const char* service,
                                           nacelle_description* description);

@@ -10,7 +10,8 @@
 //   link.h         the client's end: publish calls, wait for answers  } seen from both sides
 //   list_call.h    one list of texts on a link: cut into requests, a few ahead
 //   cache_layout.h region C, the result cache, and the page that clients write about it
-//   cache_reader.h the client's look into it, which needs nobody   (cache_copy.h, cache_clock.h: its
+//   cache_reader.h the client's look into it, which needs nobody   (cache_copy.h, cache_clock.h:
+//   its
 //                  parts)
 //   cache_key.h    what a cached answer is called
 //   lookup.h       which rows of a list are cached; the rest is left to a list_call

@@ -79,8 +79,8 @@ struct CacheLevels {
           labels, std::uint64_t{kept.degraded});
     visit(counter("nacelle_cache_written_total", "Answers written to disk."), labels,
           kept.appended);
-    visit(counter("nacelle_cache_write_errors_total", "Answers that could not be written."),
-          labels, kept.lost);
+    visit(counter("nacelle_cache_write_errors_total", "Answers that could not be written."), labels,
+          kept.lost);
     visit(counter("nacelle_cache_recovered_total", "Answers found on disk at the start."), labels,
           kept.recovered);
     visit(counter("nacelle_cache_damaged_total",

@@ -135,7 +135,7 @@ struct Config {
     std::string domain = "uid";      // who shares answers: uid, pod
     std::uint32_t domains_max = 4;
     std::uint32_t ttl_s = 86'400;
-    std::string directory = "";  // "": memory alone
+    std::string directory = "";             // "": memory alone
     std::uint64_t disk_bytes = 1ULL << 30;  // of each domain
     std::string durability = "interval";    // none, interval, always
   } cache;

@@ -24,9 +24,8 @@ std::string folder_of(std::string name) {
 std::string domain_of(const std::string& folder) {
   constexpr std::string_view kUid = "uid-";
   if (folder == "pod") return folder;
-  const bool digits =
-      folder.size() > kUid.size() && folder.starts_with(kUid) &&
-      folder.find_first_not_of("0123456789", kUid.size()) == std::string::npos;
+  const bool digits = folder.size() > kUid.size() && folder.starts_with(kUid) &&
+                      folder.find_first_not_of("0123456789", kUid.size()) == std::string::npos;
   return digits ? "uid:" + folder.substr(kUid.size()) : "";
 }
 
@@ -67,7 +66,8 @@ void CacheDomain::put(std::span<const cache::Entry> entries, cache::Times now) {
       [[maybe_unused]] const bool fits = table_->put(entry, now);
   }
   // What it cannot write it counts and logs itself: an answer does not wait for a disk's health.
-  if (journal_) [[maybe_unused]] const base::Status written = journal_->append(entries);
+  if (journal_) [[maybe_unused]]
+    const base::Status written = journal_->append(entries);
 }
 
 base::Status CacheDomain::persist(cache::JournalOptions options) {
@@ -101,7 +101,8 @@ base::Status CacheDomain::persist(cache::JournalOptions options) {
 }
 
 void CacheDomain::sync() {
-  if (journal_) [[maybe_unused]] const base::Status synced = journal_->sync();
+  if (journal_) [[maybe_unused]]
+    const base::Status synced = journal_->sync();
 }
 
 std::optional<cache::JournalStats> CacheDomain::disk() const {
@@ -153,9 +154,9 @@ base::Status ResultCache::open() {
 base::Status ResultCache::lock_directory() {
   cache::Files& files = cache::real_files();
   const auto failed = [this](int error) {
-    return base::Error{base::Code::kUnavailable, config_.directory + ": " +
-                                                     base::errno_text(-error) +
-                                                     " (option cache.directory)"};
+    return base::Error{
+        base::Code::kUnavailable,
+        config_.directory + ": " + base::errno_text(-error) + " (option cache.directory)"};
   };
   if (const int made = files.make_directory(config_.directory); made != 0) return failed(made);
   const std::string path = config_.directory + "/lock";

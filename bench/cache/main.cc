@@ -157,8 +157,7 @@ class Bench {
       }
       if (!is_right(i, value)) ++seat.wrong;
       const std::size_t at = seat.times < kTimesMax ? seat.times++ : random() % kTimesMax;
-      seat.ns[at] = static_cast<std::uint32_t>(
-          std::min(static_cast<double>(took) * per_tick, 4e9));
+      seat.ns[at] = static_cast<std::uint32_t>(std::min(static_cast<double>(took) * per_tick, 4e9));
     }
   }
 

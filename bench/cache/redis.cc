@@ -34,8 +34,8 @@ class Redis : public Store {
   }
   bool get(std::string_view text, Value& out) override {
     const std::string key = hex_key(text);
-    const Reply got(static_cast<redisReply*>(
-        redisCommand(context_.get(), "GET %b", key.data(), key.size())));
+    const Reply got(
+        static_cast<redisReply*>(redisCommand(context_.get(), "GET %b", key.data(), key.size())));
     if (!got || got->type != REDIS_REPLY_STRING || got->len != out.size()) return false;
     std::memcpy(out.data(), got->str, got->len);
     return true;

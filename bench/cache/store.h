@@ -1,5 +1,5 @@
-// What the contenders of `./run bench cache` have in common: a store of answers that processes read,
-// and the answers, which everybody can make again to see whether a copy is right.
+// What the contenders of `./run bench cache` have in common: a store of answers that processes
+// read, and the answers, which everybody can make again to see whether a copy is right.
 //
 // Text i is a sentence with the number i in it; its answer is kValueSize bytes that i decides: a
 // report and an embedding of 384 floats, as all-MiniLM-L6-v2 makes them.

@@ -191,8 +191,7 @@ bool Table::get(const shm::CacheKey& key, std::span<std::byte> head, std::span<s
 
 bool Table::holds(const shm::CacheKey& key, std::int64_t created_wall_ns) const {
   const std::optional<std::uint32_t> slot = index_.find(key, index_.spots(key));
-  return slot &&
-         entry_at(shm::offset_of(index_.word(*slot))).created_wall_ns == created_wall_ns;
+  return slot && entry_at(shm::offset_of(index_.word(*slot))).created_wall_ns == created_wall_ns;
 }
 
 // ---- making room ----

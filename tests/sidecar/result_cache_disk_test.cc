@@ -59,9 +59,9 @@ TEST_F(ResultCacheDiskTest, ASidecarThatComesBackKnowsItsAnswers) {
     const Rows again = embed();
     EXPECT_EQ(computed(), 0U);
     EXPECT_EQ(again.report.items_cached, texts_.size());
-    EXPECT_EQ(std::memcmp(again.values.data(), first.values.data(),
-                          first.values.size() * sizeof(float)),
-              0);
+    EXPECT_EQ(
+        std::memcmp(again.values.data(), first.values.data(), first.values.size() * sizeof(float)),
+        0);
     pipeline_.reset();
   }
 }
@@ -90,9 +90,9 @@ TEST_F(ResultCacheDiskTest, DamagedFilesCostAnswersAndNothingElse) {
   }
   start();
   const Rows again = embed();
-  EXPECT_EQ(std::memcmp(again.values.data(), first.values.data(),
-                        first.values.size() * sizeof(float)),
-            0);
+  EXPECT_EQ(
+      std::memcmp(again.values.data(), first.values.data(), first.values.size() * sizeof(float)),
+      0);
   EXPECT_EQ(again.report.items_cached + computed(), texts_.size());
   EXPECT_GT(computed(), 0U) << "some were damaged";
 }
