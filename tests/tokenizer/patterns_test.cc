@@ -86,6 +86,7 @@ std::string random_text(std::mt19937_64& random) {
 
 std::vector<std::pair<std::size_t, std::size_t>> matches(const Pattern& pattern,
                                                          std::string_view text) {
+  start_pattern_clock(text.size());
   std::vector<std::pair<std::size_t, std::size_t>> found;
   std::size_t from = 0;
   std::size_t last_end = SIZE_MAX;
