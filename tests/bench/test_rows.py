@@ -14,8 +14,8 @@ KEYS = ["bench", "case", "unit", "ours", "ours_min", "ours_max", "peer", "peer_n
         "bound", "bound_name", "runs"]
 
 
-def a_row(ours, peer, less_is_better):
-    return rows.row("b", "c", "u", ours, peer, "them", 1.0, "physics", less_is_better)
+def a_row(ours, peer, less_is_better, case="c"):
+    return rows.row("b", case, "u", ours, peer, "them", 1.0, "physics", less_is_better)
 
 
 def test_a_row_has_the_median_and_the_extremes_of_ours():
@@ -34,7 +34,14 @@ def test_without_a_peer_there_is_no_ratio_and_no_name():
 
 
 def test_the_file_has_an_object_per_line_with_every_key(tmp_path):
-    rows.write(tmp_path / "rows", [a_row([1.0], [], True), a_row([2.0], [4.0], True)])
+    rows.write(tmp_path / "rows", [a_row([1.0], [], True), a_row([2.0], [4.0], True, "d")])
     lines = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
     assert [list(line) for line in lines] == [KEYS, KEYS]
     assert [line["ours"] for line in lines] == [1.0, 2.0]
+
+
+def test_a_later_part_replaces_its_own_rows_and_keeps_the_others(tmp_path):
+    rows.write(tmp_path / "rows", [a_row([1.0], [], True), a_row([2.0], [], True, "d")])
+    rows.write(tmp_path / "rows", [a_row([3.0], [], True, "d"), a_row([4.0], [], True, "e")])
+    lines = [json.loads(line) for line in (tmp_path / "rows").read_text().splitlines()]
+    assert [(line["case"], line["ours"]) for line in lines] == [("c", 1.0), ("d", 3.0), ("e", 4.0)]

@@ -64,7 +64,7 @@ def test_http_callers_have_several_connections_and_all_sockets():
     assert peer.words(Path("/t"), 64, 1) == ["http", "/a,/b", "--connections=8"]
 
 
-def test_shared_regions_count_whole_once_and_apart_from_the_rest():
+def test_shared_regions_count_once_with_the_pages_they_have_and_apart_from_the_rest():
     before = memory.private_bytes(os.getpid())
     assert before > 1 << 20
     region = os.memfd_create("a-region")
@@ -72,8 +72,9 @@ def test_shared_regions_count_whole_once_and_apart_from_the_rest():
     with mmap.mmap(region, 1 << 24) as once:
         once[:1 << 23] = bytes(1 << 23)
         with mmap.mmap(region, 1 << 23) as again:
-            found = memory.regions_of(Path("/proc/self/maps").read_text())
-            assert list(found.values()) == [1 << 24]
+            found = memory.regions_of(os.getpid())
+            # The pages that it has; all of it where one may not see how many those are.
+            assert list(found.values()) in ([1 << 23], [1 << 24])
             assert memory.private_bytes(os.getpid()) < before + (1 << 22)
             again.flush()
     os.close(region)
